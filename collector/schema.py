@@ -1,0 +1,193 @@
+"""The one home of every column: name, type, unit, meaning.
+
+This is the only module of ``collector`` that ``analysis`` may import. It imports nothing but the
+standard library, so that parsers, which run where nothing is installed, can use it too.
+
+Null is not zero: a column is null where the source does not say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+VERSION: Final = 1
+
+Kind = Literal["string", "int64", "float64", "bool"]
+State = Literal["good", "invalid", "quarantined", "superseded"]
+
+GOOD: Final = "good"
+INVALID: Final = "invalid"
+QUARANTINED: Final = "quarantined"
+SUPERSEDED: Final = "superseded"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table. ``unit`` is empty for names and identities."""
+
+    name: str
+    kind: Kind
+    unit: str
+    meaning: str
+
+
+def _table(*rows: tuple[str, Kind, str, str]) -> tuple[Column, ...]:
+    return tuple(Column(*row) for row in rows)
+
+
+# What a load tool's output says; the parsers' record has exactly these fields, in this order.
+RECORD: Final = _table(
+    ("tool", "string", "", "load tool that printed the output"),
+    ("tool_version", "string", "", "version in the tool's banner; null where it prints none"),
+    ("threads", "int64", "", "generator threads"),
+    ("connections", "int64", "", "connections asked for (ab: Concurrency Level)"),
+    ("duration_s", "float64", "s", "measured time as the tool reports it"),
+    ("requests", "int64", "", "completed requests"),
+    ("requests_failed", "int64", "", "ab's Failed requests; null for wrk"),
+    ("errors_connect", "int64", "", "failed connects"),
+    ("errors_read", "int64", "", "failed reads (wrk)"),
+    ("errors_write", "int64", "", "failed writes"),
+    ("errors_timeout", "int64", "", "replies later than the time limit (wrk)"),
+    ("errors_receive", "int64", "", "failed receives (ab)"),
+    ("errors_length", "int64", "", "bodies of another length than the first (ab)"),
+    ("errors_exception", "int64", "", "exceptions (ab)"),
+    ("errors_status", "int64", "", "wrk: status > 399; ab: status outside 200-299"),
+    ("requests_keepalive", "int64", "", "requests on a kept-alive connection (ab -k)"),
+    ("throughput_rps", "float64", "1/s", "requests per second, as printed"),
+    ("transfer_bytes", "int64", "B", "bytes read"),
+    ("transfer_bytes_per_s", "float64", "B/s", "transfer rate, as printed"),
+    ("document_bytes", "int64", "B", "ab's Document Length; null if Variable"),
+    ("latency_mean_s", "float64", "s", "mean latency, recorded samples"),
+    ("latency_sd_s", "float64", "s", "standard deviation, recorded samples"),
+    ("latency_min_s", "float64", "s", "smallest latency"),
+    ("latency_p50_s", "float64", "s", "median latency, recorded samples"),
+    ("latency_p75_s", "float64", "s", "75th percentile, recorded samples"),
+    ("latency_p90_s", "float64", "s", "90th percentile, recorded samples"),
+    ("latency_p95_s", "float64", "s", "95th percentile, recorded samples"),
+    ("latency_p99_s", "float64", "s", "99th percentile, recorded samples"),
+    ("latency_max_s", "float64", "s", "largest latency"),
+    ("latency_corrected_mean_s", "float64", "s", "mean as wrk prints it, back-filled"),
+    ("latency_corrected_sd_s", "float64", "s", "standard deviation as wrk prints it, back-filled"),
+    ("latency_corrected_p50_s", "float64", "s", "median as wrk prints it, back-filled"),
+    ("latency_corrected_p75_s", "float64", "s", "75th percentile as wrk prints it, back-filled"),
+    ("latency_corrected_p90_s", "float64", "s", "90th percentile as wrk prints it, back-filled"),
+    ("latency_corrected_p99_s", "float64", "s", "99th percentile as wrk prints it, back-filled"),
+)
+
+RUNS: Final = (
+    _table(
+        ("run", "string", "", "id of the slot: hash of campaign, host, block, position, arm, ..."),
+        ("attempt", "int64", "", "1 for the first attempt at the block, then 2, ..."),
+        ("state", "string", "", "good, invalid (a gate failed), quarantined, superseded"),
+        ("reasons", "string", "", "failed gates or why it is quarantined, '; ' between; else null"),
+        ("warnings", "string", "", "what a reader should know of a good run, '; ' between"),
+        ("campaign", "string", "", "campaign id"),
+        ("experiment", "string", "", "experiment name"),
+        ("block", "int64", "", "block number, unique in the campaign"),
+        ("replicate", "int64", "", "ordinal of the block within its cell"),
+        ("tranche", "int64", "", "tranche of the plan that the block belongs to"),
+        ("position", "int64", "", "place of the run within its block, from 1"),
+        ("variant", "string", "", "levels of the crossed factors, 'keepalive=on'; empty if none"),
+        ("arm", "string", "", "arm of the experiment"),
+        ("copy", "string", "", "a; the baseline's second deployment is b (A/A)"),
+        ("path", "string", "", "named way between proxy and application: tcp-loopback, ..."),
+        ("deployment", "string", "", "Nomad job id of the arm's deployment"),
+        ("host", "string", "", "host of the topology"),
+        ("load_host", "string", "", "host of the load generator"),
+        ("concurrency", "int64", "", "planned concurrent connections"),
+        ("profile", "string", "", "quick, standard, thorough"),
+        ("placement", "string", "", "same_core, split or shared: CPUs of the measured leg's ends"),
+        ("arch", "string", "", "machine of the topology's host: x86_64, aarch64"),
+        ("kind", "string", "", "virtual, bare-metal, cloud"),
+        ("emulated", "bool", "", "the topology's host is emulated"),
+        ("conditions", "string", "", "declared faults in force (loss, delay); empty if none"),
+        ("started_wall_s", "float64", "s", "wall clock at the start of the measured part (Unix)"),
+        ("warmup_s", "float64", "s", "monotonic time of the discarded warm-up"),
+        ("measured_s", "float64", "s", "monotonic time of the measured invocation"),
+        ("overhead_s", "float64", "s", "monotonic time of the run that was neither"),
+        ("planned_s", "float64", "s", "planned measured time; null where requests were planned"),
+        ("exit_code", "int64", "", "exit code of the measured invocation; negative: signal"),
+    )
+    + RECORD
+    + _table(
+        ("containers_cpu_s", "float64", "s", "CPU of the deployment's containers, measured part"),
+        ("host_cpu_s", "float64", "s", "busy CPU of the topology host's CPUs, measured part"),
+        ("unattributed_cpu_s", "float64", "s", "host_cpu_s less every container's CPU"),
+        ("load_cpu_s", "float64", "s", "CPU of the load generator, measured part"),
+        ("load_cpu_share", "float64", "1", "load_cpu_s over measured_s x usable generator cores"),
+        ("steal_share", "float64", "1", "stolen share of the topology host's CPUs"),
+        ("foreign_cpu_share", "float64", "1", "CPU used outside the lab before the block"),
+        ("throttled_count", "int64", "", "periods throttled in the deployment's cgroups"),
+        ("listen_overflows", "int64", "", "TcpExt ListenOverflows on the topology's host"),
+        ("retransmits", "int64", "", "Tcp RetransSegs on the topology's host"),
+        ("little_ratio", "float64", "1", "throughput x mean latency / concurrency"),
+        ("block_file", "string", "", "name of the block file"),
+        ("block_sha256", "string", "", "its seal"),
+        ("line", "int64", "", "line of the run in the block file, from 1"),
+    )
+)
+
+CONTAINERS: Final = _table(
+    ("run", "string", "", "run id"),
+    ("attempt", "int64", "", "attempt"),
+    ("deployment", "string", "", "Nomad job id"),
+    ("container", "string", "", "task name: proxy, app-0, combined, ..."),
+    ("container_id", "string", "", "engine's id"),
+    ("measured", "bool", "", "belongs to the deployment under load (else idle beside it)"),
+    ("cpu_s", "float64", "s", "CPU during the measured part"),
+    ("cpu_user_s", "float64", "s", "of it, user"),
+    ("cpu_system_s", "float64", "s", "of it, system"),
+    ("throttled_count", "int64", "", "periods throttled"),
+    ("throttled_s", "float64", "s", "time throttled"),
+    ("memory_bytes", "int64", "B", "memory of the cgroup after the run"),
+    ("memory_peak_bytes", "int64", "B", "its peak; null where the kernel does not say"),
+)
+
+HISTOGRAMS: Final = _table(
+    ("run", "string", "", "run id"),
+    ("attempt", "int64", "", "attempt"),
+    ("value_us", "int64", "us", "recorded latency"),
+    ("count", "int64", "", "samples of that latency"),
+)
+
+BINDINGS: Final = _table(
+    ("campaign", "string", "", "campaign id"),
+    ("block", "int64", "", "block number"),
+    ("attempt", "int64", "", "attempt"),
+    ("deployment", "string", "", "Nomad job id"),
+    ("arm", "string", "", "arm"),
+    ("copy", "string", "", "a or b"),
+    ("host", "string", "", "host of the topology"),
+    ("node", "string", "", "Nomad node id"),
+    ("allocation", "string", "", "Nomad allocation id"),
+    ("endpoint", "string", "", "URL that the load generator calls"),
+    ("containers", "string", "", "JSON: task -> id, image, cgroup, cpuset, quota, memory limit"),
+    ("variables", "string", "", "JSON: the job's variables"),
+    ("environment", "string", "", "JSON: facts of the topology's host"),
+    ("load_environment", "string", "", "JSON: facts of the load host, tool versions and hashes"),
+    ("readiness_s", "float64", "s", "from registration to the right answer"),
+)
+
+FILES: Final = _table(
+    ("name", "string", "", "file name"),
+    ("kind", "string", "", "block or foreign"),
+    ("campaign", "string", "", "campaign id; null for a foreign file"),
+    ("block", "int64", "", "block number; null for a foreign file"),
+    ("attempt", "int64", "", "attempt; null for a foreign file"),
+    ("bytes", "int64", "B", "size"),
+    ("sha256", "string", "", "hash of the whole file"),
+    ("state", "string", "", "good, quarantined, superseded"),
+    ("reason", "string", "", "why it is quarantined; else null"),
+)
+
+TABLES: Final[Mapping[str, tuple[Column, ...]]] = {
+    "runs": RUNS,
+    "containers": CONTAINERS,
+    "histograms": HISTOGRAMS,
+    "bindings": BINDINGS,
+    "files": FILES,
+}
+
+RECORD_FIELDS: Final = tuple(column.name for column in RECORD)

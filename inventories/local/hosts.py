@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""The local lab as an Ansible inventory: names and addresses follow from three settings.
+
+Settings come from the environment, so that ``ansible-playbook``, ``ansible-inventory`` and make
+see the same lab: ``SOCKLAB_ID`` (default ``socklab``), ``SOCKLAB_SUBNET`` (a /24 inside
+198.18.0.0/16, default ``198.18.0.0/24``) and ``SOCKLAB_HOSTS`` (2 to 16, default 2). The first host
+serves the cluster and generates load, the others run the topologies. Every value printed is
+literal; the hosts stage makes it true.
+"""
+
+import ipaddress
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RANGE = ipaddress.ip_network("198.18.0.0/16")
+
+
+def settings() -> tuple[str, ipaddress.IPv4Network, int]:
+    """Read and check the three settings; raises ValueError with what was expected."""
+    lab = os.environ.get("SOCKLAB_ID", "socklab")
+    if not re.fullmatch(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?", lab):
+        raise ValueError(
+            f"SOCKLAB_ID={lab!r}: expected 1 to 20 of a-z, 0-9 and inner hyphens, a letter first"
+        )
+    text = os.environ.get("SOCKLAB_SUBNET", "198.18.0.0/24")
+    try:
+        subnet = ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise ValueError(f"SOCKLAB_SUBNET={text!r}: {error}") from None
+    if subnet.prefixlen != 24 or not subnet.subnet_of(RANGE):
+        raise ValueError(f"SOCKLAB_SUBNET={text!r}: expected a /24 inside {RANGE}")
+    count = os.environ.get("SOCKLAB_HOSTS", "2")
+    if not count.isdigit() or not 2 <= int(count) <= 16:
+        raise ValueError(f"SOCKLAB_HOSTS={count!r}: expected a number from 2 to 16")
+    return lab, subnet, int(count)
+
+
+def split_cpus() -> tuple[list[int], list[int]]:
+    """CPUs for (load, servers and controller) and for the topologies: halves that do not meet.
+
+    A machine with one CPU gives the same one to both; its rows say so.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    half = max(1, len(cpus) // 2)
+    return cpus[:half], cpus[half:] or cpus
+
+
+def inventory() -> dict[str, object]:
+    """Build the whole inventory in the form that ``ansible-inventory --list`` reads."""
+    lab, subnet, count = settings()
+    load_cpus, topology_cpus = split_cpus()
+    arch = os.uname().machine
+    state = Path(os.environ.get("SOCKLAB_STATE", ROOT / ".lab" / lab)).absolute()
+    names = [f"lab-{number}" for number in range(1, count + 1)]
+    ssh = state / "ssh"
+    hostvars: dict[str, object] = {
+        name: {
+            "ansible_host": str(subnet[10 + number]),
+            "lab_index": number,
+            "lab_cpus": load_cpus if number == 1 else topology_cpus,
+            "lab_kind": "virtual",
+            "lab_emulated": False,
+            "lab_arch": arch,
+            "lab_containers_subnet": f"198.19.{number}.0/24",
+        }
+        for number, name in enumerate(names, start=1)
+    }
+    common = {
+        "ansible_user": "root",
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "ansible_ssh_private_key_file": str(ssh / "id_ed25519"),
+        "ansible_ssh_common_args": " ".join(
+            f"-o {option}"
+            for option in (
+                f'UserKnownHostsFile="{ssh / "known_hosts"}"',
+                "StrictHostKeyChecking=yes",
+                "IdentitiesOnly=yes",
+            )
+        ),
+        "lab_id": lab,
+        "lab_state": str(state),
+        "lab_subnet": str(subnet),
+        "lab_controller": str(subnet[1]),
+        "lab_controller_cpus": load_cpus,
+    }
+    return {
+        "_meta": {"hostvars": hostvars},
+        "all": {"children": ["servers", "load", "clients"], "vars": common},
+        "servers": {"hosts": names[:1]},
+        "load": {"hosts": names[:1]},
+        "clients": {"hosts": names[1:]},
+        f"arch_{arch}": {"hosts": names},
+    }
+
+
+def main() -> int:
+    """Print the inventory; exit 2 with one line on bad settings."""
+    try:
+        print(json.dumps(inventory(), indent=1))
+    except ValueError as error:
+        print(f"local inventory: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

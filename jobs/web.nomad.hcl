@@ -1,0 +1,335 @@
+# nginx in front of an ASGI application; "path" says how the two talk.
+#
+#   nomad job run -var-file=.lab/socklab/images.hcl -var-file=jobs/web/sharedvolume.hcl jobs/web.nomad.hcl
+#
+# One file makes every topology, so that two arms differ only where "path" says so.
+
+variable "id" {
+  description = "Name of the job; the engine gives every deployment its own."
+  type        = string
+  default     = "web"
+}
+
+variable "path" {
+  description = "Way between proxy and application: tcp-loopback, sharedvolume (one network namespace), tcp-bridge, sharedvolume-bridge, tcp-published (two on the engine's bridge), combined and combined-bridge (one container, over a Unix socket)."
+  type        = string
+
+  validation {
+    condition     = contains(["tcp-loopback", "sharedvolume", "tcp-bridge", "sharedvolume-bridge", "tcp-published", "combined", "combined-bridge"], var.path)
+    error_message = "The path must be tcp-loopback, sharedvolume, tcp-bridge, sharedvolume-bridge, tcp-published, combined or combined-bridge."
+  }
+}
+
+variable "node" {
+  description = "Name of the Nomad node; a deployment never moves to another one."
+  type        = string
+  default     = "lab-2"
+}
+
+variable "image_proxy" {
+  description = "Image with nginx, by digest."
+  type        = string
+}
+
+variable "image_app" {
+  description = "Image with gunicorn and the application, by digest."
+  type        = string
+}
+
+variable "image_combined" {
+  description = "Image with both and a supervisor, by digest."
+  type        = string
+}
+
+variable "keepalive" {
+  description = "Whether nginx keeps connections to the application open."
+  type        = bool
+  default     = true
+}
+
+variable "tls" {
+  description = "Whether nginx terminates TLS."
+  type        = bool
+  default     = false
+}
+
+variable "tls_certificate" {
+  description = "PEM certificate of nginx, with tls."
+  type        = string
+  default     = ""
+}
+
+variable "tls_key" {
+  description = "PEM key of nginx, with tls."
+  type        = string
+  default     = ""
+}
+
+variable "workers" {
+  description = "Worker processes of each application instance."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.workers >= 1 && var.workers <= 64
+    error_message = "The number of workers must be 1 to 64."
+  }
+}
+
+variable "instances" {
+  description = "Application instances behind the proxy."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = contains([1, 2, 4], var.instances)
+    error_message = "The number of instances must be 1, 2 or 4."
+  }
+}
+
+variable "response_bytes" {
+  description = "Least size of the answer's body in bytes; 0 leaves it as it is (about 90)."
+  type        = number
+  default     = 0
+}
+
+variable "cpu" {
+  description = "CPU share of a task, in the lab's unit: 100000 is one core."
+  type        = number
+  default     = 100
+}
+
+variable "host_cores" {
+  description = "CPUs of the node; combined is limited to two cores, or to nearly all where there are fewer."
+  type        = number
+  default     = 1
+}
+
+variable "memory_mb" {
+  description = "Memory of a task in MB; combined gets twice as much."
+  type        = number
+  default     = 256
+}
+
+locals {
+  combined = contains(["combined", "combined-bridge"], var.path)
+  bridged  = contains(["tcp-bridge", "sharedvolume-bridge", "tcp-published", "combined-bridge"], var.path)
+  unix     = local.combined || contains(["sharedvolume", "sharedvolume-bridge"], var.path)
+  apps     = [for number in range(var.instances) : "app-${number}"]
+
+  # Each process of the other topologies is one thread, so it can use one core: twice that is two.
+  # The margin leaves room for the deployments that are up at the same time.
+  combined_cpu = var.host_cores > 2 ? 200000 : 100000 * var.host_cores - 2000
+
+  # What each instance binds to, and where the proxy finds it. The socket is on the allocation's shared volume.
+  binds = {
+    for number in range(var.instances) : "app-${number}" =>
+    local.unix ? "unix:/alloc/tmp/app-${number}.sock" :
+    local.bridged ? "0.0.0.0:${8000 + number}" :
+    "127.0.0.1:${8000 + number}"
+  }
+  upstreams = [
+    for number in range(var.instances) :
+    local.unix ? "unix:/alloc/tmp/app-${number}.sock" :
+    var.path == "tcp-bridge" ? "app-${number}.{{ env \"NOMAD_ALLOC_ID\" }}:${8000 + number}" :
+    var.path == "tcp-published" ? "{{ env \"NOMAD_HOST_ADDR_app_${number}\" }}" :
+    "127.0.0.1:${8000 + number}"
+  ]
+
+  nginx = <<EOT
+worker_processes 1;
+daemon off;
+pid /tmp/nginx.pid;
+error_log stderr warn;
+events {
+  worker_connections 4096;
+}
+http {
+  access_log off;
+  client_body_temp_path /tmp/client;
+  proxy_temp_path /tmp/proxy;
+  fastcgi_temp_path /tmp/fastcgi;
+  uwsgi_temp_path /tmp/uwsgi;
+  scgi_temp_path /tmp/scgi;
+  keepalive_requests 1000000000;
+  upstream application {
+%{for upstream in local.upstreams~}
+    server ${upstream};
+%{endfor~}
+%{if var.keepalive~}
+    keepalive 256;
+    keepalive_requests 1000000000;
+%{endif~}
+  }
+  server {
+    listen 8080${var.tls ? " ssl" : ""} backlog=4096;
+%{if var.tls~}
+    ssl_certificate /secrets/tls.pem;
+    ssl_certificate_key /secrets/tls.key;
+    ssl_protocols TLSv1.2 TLSv1.3;
+%{endif~}
+    location / {
+      proxy_pass http://application;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "${var.keepalive ? "" : "close"}";
+      proxy_set_header Host $host;
+    }
+  }
+}
+EOT
+
+  supervisor = <<EOT
+[supervisord]
+nodaemon=true
+logfile=/dev/null
+logfile_maxbytes=0
+pidfile=/tmp/supervisord.pid
+%{for name in local.apps~}
+[program:${name}]
+command=/usr/bin/gunicorn --config /srv/socklab/gunicorn.conf.py
+directory=/srv/socklab
+environment=BIND="${local.binds[name]}",WORKERS="${var.workers}",RESPONSE_BYTES="${var.response_bytes}"
+stdout_logfile=/dev/stdout
+stdout_logfile_maxbytes=0
+redirect_stderr=true
+%{endfor~}
+[program:proxy]
+command=/usr/sbin/nginx -c /local/nginx.conf
+stdout_logfile=/dev/stdout
+stdout_logfile_maxbytes=0
+redirect_stderr=true
+EOT
+
+  files = merge(
+    { "local/nginx.conf" = local.nginx },
+    local.combined ? { "local/supervisord.conf" = local.supervisor } : {},
+    var.tls ? { "secrets/tls.pem" = var.tls_certificate, "secrets/tls.key" = var.tls_key } : {},
+  )
+}
+
+job "web" {
+  id          = var.id
+  type        = "service"
+  datacenters = ["dc1"]
+
+  # A benchmark's allocation never silently moves or comes back as another one.
+  constraint {
+    attribute = "${node.unique.name}"
+    value     = var.node
+  }
+
+  update {
+    max_parallel      = 1
+    health_check      = "task_states"
+    min_healthy_time  = "1s"
+    healthy_deadline  = "60s"
+    progress_deadline = "90s"
+    auto_revert       = false
+  }
+
+  group "web" {
+    count = 1
+
+    restart {
+      attempts = 0
+      mode     = "fail"
+    }
+
+    reschedule {
+      attempts  = 0
+      unlimited = false
+    }
+
+    disconnect {
+      lost_after = "1h"
+      replace    = false
+    }
+
+    network {
+      mode = local.bridged ? "host" : "bridge"
+
+      port "http" {
+        to = 8080
+      }
+
+      dynamic "port" {
+        for_each = var.path == "tcp-published" ? range(var.instances) : []
+        labels   = ["app_${port.value}"]
+
+        content {
+          to = 8000 + port.value
+        }
+      }
+    }
+
+    # The application is up before the proxy looks up its name.
+    dynamic "task" {
+      for_each = local.combined ? [] : local.apps
+      labels   = [task.value]
+
+      content {
+        driver = "docker"
+
+        lifecycle {
+          hook    = "prestart"
+          sidecar = true
+        }
+
+        config {
+          image           = var.image_app
+          args            = ["--config", "/srv/socklab/gunicorn.conf.py"]
+          network_mode    = local.bridged ? "socklab" : ""
+          network_aliases = local.bridged ? ["${task.value}.${NOMAD_ALLOC_ID}"] : []
+          ports           = var.path == "tcp-published" ? [replace(task.value, "-", "_")] : []
+          readonly_rootfs = true
+          cap_drop        = ["all"]
+        }
+
+        env {
+          BIND           = local.binds[task.value]
+          WORKERS        = "${var.workers}"
+          RESPONSE_BYTES = "${var.response_bytes}"
+        }
+
+        resources {
+          cpu    = var.cpu
+          memory = var.memory_mb
+        }
+      }
+    }
+
+    dynamic "task" {
+      for_each = local.combined ? ["combined"] : ["proxy"]
+      labels   = [task.value]
+
+      content {
+        driver = "docker"
+
+        config {
+          image           = local.combined ? var.image_combined : var.image_proxy
+          args            = local.combined ? ["-c", "/local/supervisord.conf"] : ["-c", "/local/nginx.conf"]
+          network_mode    = local.bridged ? "socklab" : ""
+          ports           = local.bridged ? ["http"] : []
+          cpu_hard_limit  = local.combined
+          readonly_rootfs = false
+          cap_drop        = ["all"]
+        }
+
+        dynamic "template" {
+          for_each = local.files
+
+          content {
+            data        = template.value
+            destination = template.key
+            change_mode = "noop"
+          }
+        }
+
+        resources {
+          cpu    = local.combined ? local.combined_cpu : var.cpu
+          memory = local.combined ? 2 * var.memory_mb : var.memory_mb
+        }
+      }
+    }
+  }
+}

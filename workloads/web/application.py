@@ -1,0 +1,37 @@
+"""The measured application: one JSON answer that nothing can cache.
+
+``GET /`` answers ``{"hello": "world", "utcnow": ..., "random": ...}``, as in the published
+experiment; with ``RESPONSE_BYTES`` set, ``pad`` fills the body up to that many bytes.
+``GET /health`` answers 204 and is never the measured path.
+"""
+
+import os
+import random
+from datetime import datetime, timezone
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+RESPONSE_BYTES = int(os.environ.get("RESPONSE_BYTES", "0"))
+
+
+async def hello(request: Request) -> JSONResponse:
+    """Answer with the time and a random number."""
+    body = {
+        "hello": "world",
+        "utcnow": datetime.now(timezone.utc).isoformat(),
+        "random": random.random(),  # noqa: S311 (not a secret: it keeps caches out)
+    }
+    if RESPONSE_BYTES:
+        body["pad"] = "x" * max(0, RESPONSE_BYTES - 100)
+    return JSONResponse(body)
+
+
+async def health(request: Request) -> Response:
+    """Answer that the worker runs."""
+    return Response(status_code=204)
+
+
+app = Starlette(routes=[Route("/", hello), Route("/health", health)])
