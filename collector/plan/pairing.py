@@ -1,0 +1,44 @@
+"""Which hosts an experiment measures, and which host loads each of them.
+
+Topology hosts are the members of ``clients``, less the emulated ones, unless the experiment names
+hosts or groups itself. Load hosts are the members of ``load``; a host that is not the topology's is
+preferred, and they take turns, so that two topology hosts need not wait for one generator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from collector.plan.experiment import Experiment
+from collector.plan.inventory import Host, Inventory
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A topology host and the host of its load generator."""
+
+    host: Host
+    load_host: Host
+
+
+def named_hosts(experiment: Experiment, inventory: Inventory) -> tuple[Host, ...]:
+    """Hosts that the plan measures, by name. Names that mean nothing are left out (see rules)."""
+    clients = inventory.group("clients")
+    if experiment.spec.hosts is None:
+        return tuple(host for host in clients if not host.emulated)
+    names: set[str] = set()
+    for name in experiment.spec.hosts:
+        names.update(inventory.groups.get(name, (name,)))
+    return tuple(host for host in clients if host.name in names)
+
+
+def pair_hosts(experiment: Experiment, inventory: Inventory) -> tuple[Pair, ...]:
+    """Give every measured host its load host; empty where either group has none."""
+    generators = inventory.group("load")
+    native = tuple(host for host in generators if not host.emulated) or generators
+    pairs = []
+    for turn, host in enumerate(named_hosts(experiment, inventory)):
+        others = [other for other in native if other != host] or list(native)
+        if others:
+            pairs.append(Pair(host, others[turn % len(others)]))
+    return tuple(pairs)

@@ -1,0 +1,252 @@
+"""Rules about arms, contrasts, crossed factors and job files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from collector.plan.case import Case
+from collector.plan.experiment import Value, level_name
+from collector.plan.findings import Finding, shown, suggestion
+from collector.plan.jobfile import declared_variables
+
+SOCKET_PATH_LIMIT: Final = 107  # sun_path is 108 bytes with its terminating NUL (unix(7))
+JOB_SUFFIX: Final = ".nomad.hcl"
+JOB_SIZE_LIMIT: Final = 1024 * 1024
+JOB_FACTOR: Final = "job"
+
+
+class MoreThanOneArm:
+    """One arm alone compares with nothing."""
+
+    def check(self, case: Case) -> Iterator[Finding]:
+        """Ask for two arms."""
+        if len(case.experiment.spec.arms) < 2:
+            yield case.error("expected at least two arms, one of them the baseline", "arms")
+
+
+class BaselineIsAnArm:
+    """The baseline is one of the arms; it is the arm that runs twice (A/A)."""
+
+    def check(self, case: Case) -> Iterator[Finding]:
+        """Look the baseline up."""
+        spec = case.experiment.spec
+        if spec.baseline not in spec.arms:
+            hint = suggestion(spec.baseline, spec.arms)
+            yield case.error(f"no arm {shown(spec.baseline)}{hint}", "baseline")
+
+
+class ContrastsNameArms:
+    """Declared contrasts name two different arms, and each pair once.
+
+    The number of contrasts is what Holm's adjustment is made over, so a pair that stands twice
+    would cost power for nothing.
+    """
+
+    def check(self, case: Case) -> Iterator[Finding]:
+        """Look every pair up."""
+        spec = case.experiment.spec
+        seen: dict[frozenset[str], int] = {}
+        for index, pair in enumerate(spec.contrasts or ()):
+            for arm in dict.fromkeys(pair):
+                if arm not in spec.arms:
+                    hint = suggestion(arm, spec.arms)
+                    yield case.error(f"no arm {shown(arm)}{hint}", "contrasts", index)
+            if pair[0] == pair[1]:
+                message = f"contrasts {shown(pair[0])} with itself; expected two arms"
+                yield case.error(message, "contrasts", index)
+                continue
+            first = seen.setdefault(frozenset(pair), index)
+            if first != index:
+                message = f"the same two arms as contrasts[{first}]; keep one of them"
+                yield case.error(message, "contrasts", index)
+
+
+class ArmsDifferInTheFactor:
+    """Arms differ from the baseline in the factor, and in nothing else unless the file says why.
+
+    The factor is a variable, or ``job`` where arms differ in their job file.
+    """
+
+    def check(self, case: Case) -> Iterator[Finding]:
+        """Compare every arm with the baseline, then the arms with each other."""
+        spec = case.experiment.spec
+        seen: dict[str, str] = {}
+        for arm, body in spec.arms.items():
+            made_of = _made_of(case, arm)
+            if spec.factor not in made_of:
+                message = f"does not set the factor {shown(spec.factor)}; add it to its variables"
+                yield case.error(message, "arms", arm)
+                continue
+            twin = seen.setdefault(_key(made_of), arm)
+            if twin != arm:
+                message = f"is the same as arm {shown(twin)}; change it or remove it"
+                yield case.error(message, "arms", arm)
+            elif arm != spec.baseline and spec.baseline in spec.arms:
+                yield from self._against_baseline(case, arm, body.also_differs)
+
+    def _against_baseline(self, case: Case, arm: str, why: str | None) -> Iterator[Finding]:
+        spec = case.experiment.spec
+        made_of, base = _made_of(case, arm), _made_of(case, spec.baseline)
+        names = sorted(
+            name
+            for name in made_of.keys() | base.keys()
+            if _key({"": made_of.get(name)}) != _key({"": base.get(name)})
+        )
+        others = [name for name in names if name != spec.factor]
+        if others and why is None:
+            message = (
+                f"differs from the baseline in {', '.join(others)}, not only in {spec.factor}; "
+                "make them equal, or say why in 'also_differs'"
+            )
+            yield case.error(message, "arms", arm)
+        elif names and spec.factor not in names:
+            message = f"has the baseline's {spec.factor}; expected another one"
+            yield case.error(message, "arms", arm)
+
+
+def _made_of(case: Case, arm: str) -> dict[str, Value | None]:
+    variables: dict[str, Value | None] = dict(case.experiment.variables_of(arm))
+    return {**variables, JOB_FACTOR: case.experiment.job_of(arm)}
+
+
+def _key(made_of: dict[str, Value | None]) -> str:
+    # repr tells True from 1 and 1 from 1.0, which are equal in Python and differ in a job.
+    return repr(sorted(made_of.items()))
+
+
+class CrossIsApart:
+    """A crossed factor is nothing that an arm or the common variables set as well.
+
+    Its levels are laid over the arm's variables, so a value set there would silently be lost.
+    """
+
+    def check(self, case: Case) -> Iterator[Finding]:
+        """Look for factors set twice, and for levels that read the same."""
+        spec = case.experiment.spec
+        for name, levels in spec.cross.items():
+            if name == spec.factor:
+                yield case.error("is the factor in which the arms differ already", "cross", name)
+            if name in spec.variables:
+                message = f"also set in 'variables' (to {shown(spec.variables[name])}); keep one"
+                yield case.error(message, "cross", name)
+            for arm, body in spec.arms.items():
+                if name in body.variables and name != spec.factor:
+                    message = f"is crossed (see 'cross.{name}'); remove it here or there"
+                    yield case.error(message, "arms", arm, "variables", name)
+            names = [level_name(level) for level in levels]
+            for index, text in enumerate(names):
+                if text in names[:index]:
+                    yield case.error(f"level {text} stands twice", "cross", name, index)
+                if not text or any(mark in text for mark in ",= \"'"):
+                    message = f"level {shown(text)}: expected no blank, comma, quote or ="
+                    yield case.error(message, "cross", name, index)
+
+
+def _job_files(case: Case) -> Iterator[tuple[str, str | None, tuple[str | int, ...]]]:
+    """(arm, job, place of the job's key) for every arm."""
+    for arm, body in case.experiment.spec.arms.items():
+        place: tuple[str | int, ...] = ("arms", arm, "job") if body.job else ("job",)
+        yield arm, case.experiment.job_of(arm), place
+
+
+def job_path(root: Path, job: str) -> Path | None:
+    """The job file's path below ``root``; None where the name leads out of it."""
+    parts = PurePosixPath(job)
+    if parts.is_absolute() or ".." in parts.parts or not job.isprintable():
+        return None
+    path = root / parts
+    return path if path.resolve().is_relative_to(root.resolve()) else None
+
+
+class JobFileExists:
+    """Every arm has a job file, named from the repository's root and found there."""
+
+    def check(self, case: Case) -> Iterator[Finding]:
+        """Look every job file up, each once."""
+        seen: set[tuple[str | int, ...]] = set()
+        for arm, job, place in _job_files(case):
+            if job is None:
+                message = "no job file; name it in 'job', here or for all arms"
+                yield case.error(message, "arms", arm)
+            elif place not in seen:
+                seen.add(place)
+                path = job_path(case.root, job)
+                if path is None or not job.endswith(JOB_SUFFIX):
+                    message = f"expected a path such as jobs/x{JOB_SUFFIX}, got {shown(job)}"
+                    yield case.error(message, *place)
+                elif not path.is_file():
+                    yield case.error(f"no file {job} below {case.root}", *place)
+
+
+class VariablesAreDeclared:
+    """Every variable that is set is declared by the job file that gets it."""
+
+    def check(self, case: Case) -> Iterator[Finding]:
+        """Scan the job files (see ``jobfile``), and look every variable up."""
+        spec = case.experiment.spec
+        said: set[tuple[tuple[str | int, ...], str]] = set()
+        for arm, job, _ in _job_files(case):
+            path = job_path(case.root, job) if job else None
+            if job is None or path is None or not path.is_file():
+                continue  # JobFileExists says so
+            with path.open(encoding="utf-8", errors="replace") as stream:
+                declared = declared_variables(stream.read(JOB_SIZE_LIMIT))
+            places = [
+                *(("variables", name) for name in spec.variables),
+                *(("cross", name) for name in spec.cross),
+                *(("arms", arm, "variables", name) for name in spec.arms[arm].variables),
+            ]
+            for place in places:
+                if place[-1] not in declared and (place, job) not in said:
+                    said.add((place, job))
+                    message = f"{job} declares no such variable{suggestion(place[-1], declared)}"
+                    yield case.error(message, *place)
+
+
+class EngineVariablesAreLeftAlone:
+    """Identity, placement, images and keys are the engine's to set.
+
+    A value here would silently be lost, or, being a key, stand in every plan and block file.
+    """
+
+    ENGINE: Final = ("id", "node", "host_cores", "tls_certificate", "tls_key")
+    ENGINE_PREFIX: Final = "image_"
+
+    def check(self, case: Case) -> Iterator[Finding]:
+        """Look for the engine's names among all variables."""
+        spec = case.experiment.spec
+        places: list[tuple[str, ...]] = [("variables", name) for name in spec.variables]
+        places += [("cross", name) for name in spec.cross]
+        for arm, body in spec.arms.items():
+            places += [("arms", arm, "variables", name) for name in body.variables]
+        for place in places:
+            if place[-1] in self.ENGINE or place[-1].startswith(self.ENGINE_PREFIX):
+                yield case.error("is set when the job is deployed; remove it", *place)
+
+
+class SocketPathFits:
+    """A socket's path fits the kernel's address; else the deployment fails, or binds a cut path."""
+
+    NAME: Final = "socket_path"
+
+    def check(self, case: Case) -> Iterator[Finding]:
+        """Measure every variable named ``socket_path`` in bytes."""
+        spec = case.experiment.spec
+        values: list[tuple[Value, tuple[str | int, ...]]] = []
+        if self.NAME in spec.variables:
+            values.append((spec.variables[self.NAME], ("variables", self.NAME)))
+        for index, level in enumerate(spec.cross.get(self.NAME, ())):
+            values.append((level, ("cross", self.NAME, index)))
+        for arm, body in spec.arms.items():
+            if self.NAME in body.variables:
+                values.append((body.variables[self.NAME], ("arms", arm, "variables", self.NAME)))
+        for value, place in values:
+            size = len(str(value).encode())
+            if size > SOCKET_PATH_LIMIT:
+                message = (
+                    f"{size} bytes; a Unix socket's path has at most {SOCKET_PATH_LIMIT}; "
+                    "shorten it"
+                )
+                yield case.error(message, *place)

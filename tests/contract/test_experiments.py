@@ -1,0 +1,74 @@
+"""Every committed experiment passes every rule on the local inventory, with its real job files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from collector.plan.experiment import load_experiment
+from collector.plan.inventory import load_inventory
+from collector.plan.pairing import pair_hosts
+from collector.plan.plan import estimate, file_embeds, make_plan
+from collector.plan.rules import check
+
+pytest.importorskip("ansible")
+ROOT = Path(__file__).parents[2]
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yml"))
+# What jobs/web.nomad.hcl calls the ways between proxy and application.
+WEB_PATHS = {
+    "tcp-loopback",
+    "sharedvolume",
+    "combined",
+    "tcp-bridge",
+    "sharedvolume-bridge",
+    "tcp-published",
+}
+
+
+def test_there_are_experiments() -> None:
+    assert {"web", "web-full", "web-published", "web-tls"} <= {path.stem for path in EXPERIMENTS}
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_no_rule_complains(path: Path) -> None:
+    experiment = load_experiment(path)
+    inventory = load_inventory(ROOT / "inventories/local")
+    about_machine = "inventory: lab_cpus"  # a machine of one CPU has none to set apart
+    found = check(experiment, inventory, ROOT)
+    assert [str(finding) for finding in found if finding.where != about_machine] == []
+    assert pair_hosts(experiment, inventory)
+    plan = make_plan(
+        experiment,
+        inventory,
+        seed=1,
+        campaign=f"{experiment.name}-test",
+        embeds=file_embeds(path, ROOT),
+    )
+    assert estimate(plan).blocks == len(plan.blocks) > 0
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_the_question_is_one_sentence(path: Path) -> None:
+    question = load_experiment(path).spec.question
+    assert question.endswith("?")
+    assert question.count("?") == 1
+    assert len(question) < 200
+
+
+@pytest.mark.parametrize("name", ["web", "web-full", "web-published", "web-tls"])
+def test_web_arms_are_called_after_their_path(name: str) -> None:
+    spec = load_experiment(ROOT / f"experiments/{name}.yml").spec
+    for arm, body in spec.arms.items():
+        assert body.variables["path"] == arm
+        assert arm in WEB_PATHS
+        assert (body.also_differs is not None) == (arm == "combined")
+
+
+def test_published_arms_share_their_network_mode() -> None:
+    spec = load_experiment(ROOT / "experiments/web-published.yml").spec
+    assert spec.baseline == "tcp-bridge"
+    assert set(spec.arms) == {"tcp-bridge", "sharedvolume-bridge", "combined"}
+    (load,) = spec.load
+    assert (load.tool, load.concurrency, load.requests, load.keepalive) == ("ab", [1], 1000, False)
+    assert spec.variables["keepalive"] is False
