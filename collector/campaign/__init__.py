@@ -1,0 +1,1 @@
+"""The campaign engine: owns deployments, drives runners and observers, fetches sealed blocks."""

@@ -1,0 +1,177 @@
+"""Nomad, as the engine uses it: jobs from files, their allocations, their end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import nomad
+from nomad.api.exceptions import BaseNomadException, URLNotFoundNomadException
+
+from collector.campaign.errors import BlockFailed, NotReadyError, UsageError
+
+PREFIX: Final = "sl-"
+POLL_S: Final = 0.25
+PLACE_S: Final = 90.0
+STOP_S: Final = 45.0
+LAST_LINES: Final = 12
+
+
+def read_environment(state: Path) -> dict[str, str]:
+    """Read ``lab.env``; raises ``NotReadyError`` if the cluster stage has not written it."""
+    try:
+        lines = (state / "lab.env").read_text().splitlines()
+    except OSError:
+        raise NotReadyError(
+            f"{state / 'lab.env'} is missing: the lab is not up. Start it: make lab"
+        ) from None
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+class Cluster:
+    """Nomad's API and binary, with the engine's token, TLS verified."""
+
+    def __init__(self, state: Path) -> None:
+        self._environment = read_environment(state)
+        self._binary = state / "bin" / "nomad"
+        address = urlsplit(self._environment["NOMAD_ADDR"])
+        self._api = nomad.Nomad(
+            host=address.hostname,
+            port=address.port,
+            secure=True,
+            token=self._environment["NOMAD_TOKEN"],
+            verify=self._environment["NOMAD_CACERT"],
+            timeout=30,
+        )
+
+    def check(self, nodes: Mapping[str, str]) -> None:
+        """Refuse to start unless every node is ready; ``nodes``: host name to what it is for."""
+        try:
+            known = {node["Name"]: node for node in self._api.nodes.get_nodes()}
+        except (BaseNomadException, OSError) as error:
+            raise NotReadyError(f"Nomad does not answer: {error}. (make status)") from None
+        for name, purpose in nodes.items():
+            status = known.get(name, {}).get("Status", "not registered")
+            if status != "ready":
+                raise NotReadyError(f"Nomad node {name} ({purpose}) is {status}, not ready")
+
+    def render(self, job: Path, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Turn a job file and its variables into the job that the API takes.
+
+        ``UsageError`` has Nomad's own words: which variable is missing or wrong.
+        """
+        argv = [str(self._binary), "job", "run", "-output"]
+        for name, value in variables.items():
+            argv += ["-var", f"{name}={json.dumps(value) if not isinstance(value, str) else value}"]
+        done = subprocess.run(
+            [*argv, str(job)],
+            env={**os.environ, **self._environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise UsageError(f"{job}: {done.stderr.strip() or done.stdout.strip()}")
+        rendered: dict[str, Any] = json.loads(done.stdout)["Job"]
+        return rendered
+
+    def register(self, identity: str, job: Mapping[str, Any]) -> None:
+        """Run the job under a name of its own."""
+        body = {"Job": {**job, "ID": identity, "Name": identity}}
+        try:
+            self._api.job.register_job(identity, body)
+        except BaseNomadException as error:
+            raise UsageError(f"{identity}: Nomad refuses the job: {_words(error)}") from None
+
+    def wait_running(self, identity: str) -> dict[str, Any]:
+        """Wait until the allocation runs; ``BlockFailed`` has the failing task's last lines."""
+        deadline = time.monotonic() + PLACE_S
+        status = "not placed"
+        while time.monotonic() < deadline:
+            for summary in self._api.job.get_allocations(identity):
+                status = summary["ClientStatus"]
+                tasks = (summary["TaskStates"] or {}).items()
+                failed = [name for name, task in tasks if task["Failed"]]
+                if failed or status in ("failed", "lost"):
+                    raise BlockFailed(f"{identity}: {self._why_failed(summary, failed)}")
+                if status == "running" and all(task["State"] == "running" for _, task in tasks):
+                    allocation: dict[str, Any] = self._api.allocation.get_allocation(summary["ID"])
+                    return allocation
+            time.sleep(POLL_S)
+        why = self._why_not_placed(identity)
+        raise BlockFailed(f"{identity}: {status} after {PLACE_S:.0f} s. {why}")
+
+    def _why_not_placed(self, identity: str) -> str:
+        reasons = []
+        for evaluation in self._api.job.get_evaluations(identity):
+            for group, metrics in (evaluation.get("FailedTGAllocs") or {}).items():
+                reasons.append(
+                    f"group {group}: exhausted {metrics.get('DimensionExhausted')}, "
+                    f"filtered {metrics.get('ConstraintFiltered')}"
+                )
+        return " ".join(dict.fromkeys(reasons))
+
+    def _why_failed(self, allocation: Mapping[str, Any], tasks: list[str]) -> str:
+        words = []
+        for task in tasks or list(allocation["TaskStates"] or {}):
+            events = [event["DisplayMessage"] for event in allocation["TaskStates"][task]["Events"]]
+            words.append(f"task {task} failed: {'; '.join(events[-4:])}")
+            for stream in ("stderr", "stdout"):
+                words += self.last_lines(allocation["ID"], task, stream)
+        return "\n  ".join(words)
+
+    def last_lines(self, allocation: str, task: str, stream: str) -> list[str]:
+        """Return the last lines that a task wrote; empty where there are none."""
+        try:
+            text = self._api.client.stream_logs.stream(
+                allocation, task, stream, offset=4000, origin="end", plain=True
+            )
+        except (BaseNomadException, OSError, ValueError):
+            return []
+        return [f"{stream}: {line}" for line in str(text).splitlines()[-LAST_LINES:]]
+
+    def allocation_of(self, identity: str) -> str | None:
+        """Return the id of the job's running allocation; None if there is not exactly one."""
+        running = [
+            one["ID"]
+            for one in self._api.job.get_allocations(identity)
+            if one["ClientStatus"] == "running"
+        ]
+        return running[0] if len(running) == 1 else None
+
+    def ours(self) -> list[str]:
+        """Return the ids of all jobs that an engine has left or runs."""
+        return [job["ID"] for job in self._api.jobs.get_jobs(prefix=PREFIX)]
+
+    def stop(self, identities: list[str]) -> None:
+        """Stop and forget the jobs, and wait until nothing of them runs."""
+        allocations = []
+        for identity in identities:
+            try:
+                allocations += [one["ID"] for one in self._api.job.get_allocations(identity)]
+                self._api.job.deregister_job(identity, purge=True)
+            except URLNotFoundNomadException:
+                continue
+        deadline = time.monotonic() + STOP_S
+        while allocations and time.monotonic() < deadline:
+            allocations = [one for one in allocations if self._runs(one)]
+            if allocations:
+                time.sleep(POLL_S)
+
+    def _runs(self, allocation: str) -> bool:
+        try:
+            status = self._api.allocation.get_allocation(allocation)["ClientStatus"]
+        except URLNotFoundNomadException:
+            return False
+        return status in ("pending", "running")
+
+
+def _words(error: BaseNomadException) -> str:
+    response = getattr(error, "nomad_resp", None)
+    return str(getattr(response, "text", error)).strip()

@@ -1,0 +1,168 @@
+"""The engine's command: measure."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Final, Literal, NoReturn
+
+import typer
+
+from collector.blockfile import BlockFileError
+from collector.campaign.engine import Engine
+from collector.campaign.errors import INTERRUPTED, CampaignError, NotReadyError
+from collector.campaign.folder import (
+    Campaign,
+    create,
+    new_campaign_id,
+    newest_unfinished,
+    refuse_changed,
+)
+from collector.campaign.program import pack_runner
+from collector.campaign.progress import Events
+from collector.lock import LockHeldError, acquire
+from collector.plan.commands import find_experiment, read_inputs
+from collector.plan.experiment import ProfileName
+from collector.plan.findings import BadInputError
+from collector.plan.inventory import Inventory
+from collector.plan.plan import Plan, file_embeds, make_plan
+from collector.plan.rules import check, refuse_errors
+
+IMAGE: Final = re.compile(r'^image_(\w+) = "(\S+@sha256:[0-9a-f]{64})"$')
+BAD_INPUT: Final = 2
+
+
+def register(app: typer.Typer) -> None:
+    """Add the room's command."""
+    app.command("measure")(measure)
+
+
+def read_images(state: Path) -> dict[str, str]:
+    """Return the images by name, by digest, as the workloads stage pushed them."""
+    try:
+        lines = (state / "images.hcl").read_text().splitlines()
+    except OSError:
+        raise NotReadyError(
+            f"{state / 'images.hcl'} is missing: no images yet. Make them: "
+            "ansible-playbook lab.yml --tags workloads"
+        ) from None
+    return {found[1]: found[2] for line in lines if (found := IMAGE.match(line))}
+
+
+def choose_campaign(
+    path: Path, inventory: Path, seed: int | None, profile: ProfileName | None,
+    blocks: int | None, new: bool, events: Events,
+) -> tuple[Campaign, Inventory, tuple[bytes, str], dict[str, str]]:  # fmt: skip
+    """Go on with the newest unfinished campaign of the experiment, or begin one."""
+    root = Path.cwd()
+    experiment, hosts = read_inputs(path, inventory)
+    for finding in refuse_errors(check(experiment, hosts, root, blocks)):
+        events.tell("wait", str(finding))
+    images, program = read_images(hosts.lab_state), pack_runner()
+    embeds = file_embeds(path, root) | {"runner": program[1]}
+    embeds |= {f"image:{name}": ref.partition("@")[2] for name, ref in images.items()}
+
+    def plan(campaign: str, chosen_seed: int) -> Plan:
+        return make_plan(
+            experiment, hosts, seed=chosen_seed, campaign=campaign, embeds=embeds,
+            profile=profile, blocks=blocks,
+        )  # fmt: skip
+
+    results = hosts.lab_state / "results"
+    found = None if new else newest_unfinished(results, experiment.name)
+    if found is not None:
+        refuse_changed(found, embeds, plan(found.plan.campaign, found.plan.seed))
+        done = len(found.sealed())
+        events.tell(
+            "campaign",
+            f"going on with campaign {found.plan.campaign}: "
+            f"{done} of {len(found.plan.blocks)} blocks are done",
+        )
+        return found, hosts, program, images
+    chosen = secrets.randbits(32) if seed is None else seed
+    begun = create(results, plan(new_campaign_id(experiment.name), chosen))
+    events.tell(
+        "campaign",
+        f"new campaign {begun.plan.campaign}, seed {chosen}: {len(begun.plan.blocks)} blocks",
+    )
+    return begun, hosts, program, images
+
+
+def _end(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _watch_parent() -> None:
+    """End when standard input ends: an Ansible worker runs nothing on Ctrl-C, it is just gone."""
+
+    def watch() -> None:
+        while sys.stdin.buffer.read(4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def measure(
+    experiment: Annotated[str, typer.Argument(help="A name in experiments/, or a path.")],
+    *,
+    inventory: Annotated[
+        Path, typer.Option("--inventory", "-i", help="As for ansible-playbook.")
+    ] = Path("inventories/local"),
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of a new campaign.")] = None,
+    profile: Annotated[
+        ProfileName | None, typer.Option(help="Overrides the experiment's profile.")
+    ] = None,
+    blocks: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Overrides the experiment's blocks.")
+    ] = None,
+    new: Annotated[bool, typer.Option(help="Begin anew beside an unfinished campaign.")] = False,
+    events: Annotated[
+        Literal["terminal", "plain", "json"] | None,
+        typer.Option(help="How to show progress; by default terminal or plain."),
+    ] = None,
+) -> None:
+    """Run an experiment on the lab, going on where an earlier call stopped."""
+    how = events or ("terminal" if sys.stdout.isatty() else "plain")
+    signal.signal(signal.SIGTERM, _end)
+    if how == "json":
+        _watch_parent()
+    with Events(how) as told:
+        code = _measure(experiment, inventory, seed, profile, blocks, new, told)
+    raise typer.Exit(code)
+
+
+def _measure(
+    experiment: str, inventory: Path, seed: int | None, profile: ProfileName | None,
+    blocks: int | None, new: bool, told: Events,
+) -> int:  # fmt: skip
+    try:
+        path = find_experiment(experiment, Path.cwd())
+        campaign, hosts, program, images = choose_campaign(
+            path, inventory, seed, profile, blocks, new, told
+        )
+        acquire(hosts.lab_state)
+        with Engine(campaign, hosts, Path.cwd(), program, images, told) as engine:
+            engine.run()
+        told.tell("done", f"campaign {campaign.plan.campaign} is done")
+    except BadInputError as error:
+        told.tell("error", str(error))
+        return BAD_INPUT
+    except LockHeldError as error:
+        told.tell("error", str(error))
+        return NotReadyError.code
+    except CampaignError as error:
+        told.tell("error", str(error))
+        return error.code
+    except (BlockFileError, OSError) as error:
+        told.tell("error", f"{type(error).__name__}: {error}")
+        return CampaignError.code
+    except KeyboardInterrupt:
+        told.tell("error", "interrupted: the same command goes on with the block it stopped in")
+        return INTERRUPTED
+    return 0

@@ -1,0 +1,394 @@
+"""The campaign engine: block after block, deploy, measure, fetch, until the plan is done.
+
+An attempt at a block is sealed whole or does not count; the engine redoes it, never a part of it.
+Whatever ends the engine, the runners end themselves when their channel closes, and the next call
+stops the jobs that this one left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from collector.blockfile import BlockFileError, read_lines
+from collector.campaign.cluster import Cluster
+from collector.campaign.deployment import Deployer, Order, orders
+from collector.campaign.errors import BlockFailed, CampaignError, NotReadyError
+from collector.campaign.folder import Campaign
+from collector.campaign.progress import Events
+from collector.campaign.remote import Remote, ask_all, connect, push
+from collector.parse import TOOLS, Load
+from collector.plan.inventory import Inventory
+from collector.plan.model import Block
+
+ATTEMPTS: Final = 3
+BUSY_SHARE: Final = 0.05
+CALM_S: Final = 30.0
+LOCK_S: Final = 45.0
+TIMEOUT_S: Final = 2.0
+GRACE_S: Final = 30.0
+REQUESTS_LIMIT_S: Final = 300.0
+
+
+class Engine:
+    """Runs one campaign. A context: leaving it closes every channel and stops every job."""
+
+    def __init__(
+        self, campaign: Campaign, inventory: Inventory, root: Path, program: tuple[bytes, str],
+        images: Mapping[str, str], events: Events,
+    ) -> None:  # fmt: skip
+        self.campaign = campaign
+        self.plan = campaign.plan
+        self.events = events
+        self._inventory = inventory
+        self._program = program
+        state = inventory.lab_state
+        self._ssh = state / "ssh"
+        self._cluster = Cluster(state)
+        fixed = {f"image_{name}": reference for name, reference in images.items()}
+        self._deployer = Deployer(self._cluster, root, fixed, state / "secrets" / "tls")
+        self._observers: dict[str, Remote] = {}
+        self._runners: dict[str, Remote] = {}
+        self._tools: dict[tuple[str, str], dict[str, Any]] = {}
+        self._stack = ExitStack()
+        self._plan_sha256 = hashlib.sha256((campaign.folder / "plan.json").read_bytes()).hexdigest()
+        self._spent: list[float] = []
+
+    def __enter__(self) -> Engine:
+        with ExitStack() as stack:
+            stack.callback(lambda: self._cluster.stop(self._cluster.ours()))
+            self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _start(self, stack: ExitStack) -> None:
+        topology = {block.host for block in self.plan.blocks}
+        load = {block.load_host for block in self.plan.blocks}
+        self._cluster.check(dict.fromkeys(sorted(topology), "runs the topologies"))
+        left = self._cluster.ours()
+        if left:
+            self.events.tell("wait", f"stopping {len(left)} jobs that an earlier call left")
+            self._cluster.stop(left)
+        for name in sorted(topology | load):
+            host = self._inventory.hosts[name]
+            connection = connect(host, self._ssh)
+            stack.callback(connection.close)
+            path = push(connection, *self._program)
+            self._observers[name] = self._remote(stack, host, connection, path)
+            if name in load:
+                self._runners[name] = self._remote(stack, host, connection, path)
+                self._lock(self._runners[name])
+
+    def _remote(self, stack: ExitStack, host: Any, connection: Any, path: str) -> Remote:
+        try:
+            remote = Remote(host, connection, path)
+        except BlockFailed as error:
+            raise NotReadyError(str(error)) from None
+        stack.callback(remote.close)
+        if remote.facts["sha256"] != self._program[1]:
+            raise NotReadyError(f"{host.name} runs another program than the plan embeds")
+        return remote
+
+    def _lock(self, runner: Remote) -> None:
+        """Take the load host; a runner whose controller died gives it up within its lease."""
+        deadline = time.monotonic() + LOCK_S
+        while held := runner.ask("lock", campaign=self.plan.campaign)["held_by"]:
+            if time.monotonic() > deadline:
+                raise NotReadyError(f"{runner.host.name}: another generator holds the host: {held}")
+            self.events.tell("wait", f"{runner.host.name} is held by {held}; waiting for its lease")
+            time.sleep(1.0)
+
+    def run(self) -> None:
+        """Do every block that is not done, in the plan's order."""
+        total = len(self.plan.blocks)
+        for block in self.plan.blocks:
+            done = len(self.campaign.sealed())
+            self.events.update(block=block.block, blocks=total, finished=done)
+            if block.block in self.campaign.sealed():
+                continue
+            self.events.update(left_s=self._left(total - done))
+            self._block_until_whole(block)
+        self.campaign.finish()
+
+    def _left(self, blocks: int) -> float:
+        if self._spent:
+            return round(blocks * sum(self._spent) / len(self._spent), 1)
+        profile = self.plan.profile
+        return blocks * len(self.plan.arms) * (profile.warmup_s + profile.measure_s + 4.0)
+
+    def _block_until_whole(self, block: Block) -> None:
+        for _ in range(ATTEMPTS):
+            attempt = self.campaign.next_attempt(block.block)
+            began = time.monotonic()
+            stages: dict[str, float] = {}
+            try:
+                problem = self._attempt(block, attempt, stages)
+            except BlockFailed as error:
+                problem = str(error)
+            except BaseException as error:
+                self.campaign.record(block.block, attempt, f"interrupted: {error!r}", True, stages)
+                raise
+            self.campaign.record(block.block, attempt, problem or "whole", bool(problem), stages)
+            if problem is None:
+                self._spent.append(time.monotonic() - began)
+                return
+            self.events.tell("error", f"block {block.block}, attempt {attempt}: {problem}")
+            self._revive()
+        raise CampaignError(
+            f"block {block.block} failed {ATTEMPTS} times; the last: {problem}\n"
+            "Mend it and run the same command again: it goes on with this block."
+        )
+
+    def _revive(self) -> None:
+        """Start anew what may have died with a failed attempt."""
+        self._stack.close()
+        self._observers, self._runners = {}, {}
+        self.__enter__()
+
+    def _attempt(self, block: Block, attempt: int, stages: dict[str, float]) -> str | None:
+        """Deploy, measure, fetch; return what makes the sealed attempt worth redoing, or None."""
+        wanted = [
+            (order, order.identity(self.plan.campaign, block.block, attempt))
+            for order in orders(self.plan, block)
+        ]
+        cores = len(self._inventory.hosts[block.host].cpus)
+        observer, runner = self._observers[block.host], self._runners[block.load_host]
+        clock = _Stages(stages)
+        try:
+            self._say(block, "deploy", f"deploying {len(wanted)} arms on {block.host}")
+            self._deployer.deploy(wanted, block.host, cores)
+            clock.end("deploy")
+            bindings = self._deployer.bind(wanted, observer, runner)
+            clock.end("readiness")
+            warnings, preflight = self._preflight(block)
+            header = self._header(block, attempt, bindings, preflight, warnings)
+            clock.end("preflight")
+            sealed = self._measure(block, attempt, header, wanted, bindings)
+            clock.end("measure")
+            path = self._fetch(block, sealed)
+            clock.end("fetch")
+            self._same_allocations(wanted, bindings)
+            return self._failed_runs(path)
+        finally:
+            self._cluster.stop([identity for _, identity in wanted])
+            clock.end("stop")
+
+    def _say(self, block: Block, event: str, text: str, **more: Any) -> None:
+        prefix = f"{block.host} block {block.block} of {len(self.plan.blocks)}"
+        self.events.tell(event, f"{prefix}: {text}", **more)
+
+    def _preflight(self, block: Block) -> tuple[list[str], dict[str, Any]]:
+        """Wait for calm on both hosts; in the quick profile only look once."""
+        deadline = time.monotonic() + (0 if self.plan.profile.name == "quick" else CALM_S)
+        while True:
+            remotes = [self._observers[name] for name in sorted({block.host, block.load_host})]
+            answers = ask_all(remotes, "foreign", seconds=1.0)
+            shares = {name: answer["foreign_cpu_share"] for name, answer in answers.items()}
+            busy = {name: share for name, share in shares.items() if (share or 0) > BUSY_SHARE}
+            if not busy or time.monotonic() >= deadline:
+                break
+        warnings = [
+            f"busy: {share:.0%} of {name}'s CPU was used outside the lab before the block"
+            for name, share in busy.items()
+        ]
+        for warning in warnings:
+            self._say(block, "wait", warning)
+        return warnings, {name: {"foreign_cpu_share": share} for name, share in shares.items()}
+
+    def _header(
+        self, block: Block, attempt: int, bindings: dict[str, Any], preflight: dict[str, Any],
+        warnings: list[str],
+    ) -> dict[str, Any]:  # fmt: skip
+        tool = (block.load_host, block.load.tool)
+        if tool not in self._tools:
+            self._tools[tool] = self._runners[block.load_host].ask("tool", name=tool[1])["tool"]
+        hosts = {}
+        for name in sorted({block.host, block.load_host}):
+            host, facts = self._inventory.hosts[name], self._observers[name].facts
+            hosts[name] = {
+                "boot_id": facts["boot_id"],
+                "arch": host.arch,
+                "kind": host.kind,
+                "emulated": host.emulated,
+                "cpus": facts["cpus"],
+                "environment": facts["environment"],
+            }
+        profile, load = self.plan.profile, block.load
+        return {
+            "campaign": self.plan.campaign,
+            "experiment": self.plan.experiment,
+            "block": block.block,
+            "attempt": attempt,
+            "replicate": block.replicate,
+            "tranche": block.tranche,
+            "plan_sha256": self._plan_sha256,
+            "host": block.host,
+            "load_host": block.load_host,
+            "variant": block.variant,
+            "load": {
+                "tool": load.tool,
+                "concurrency": load.concurrency,
+                "threads": load.threads,
+                "requests": load.requests,
+                "keepalive": load.keepalive,
+            },
+            "profile": {
+                "name": profile.name,
+                "warmup_s": profile.warmup_s,
+                "measure_s": profile.measure_s,
+            },
+            "conditions": [],
+            "started_wall_ns": time.time_ns(),
+            "deployments": bindings,
+            "hosts": hosts,
+            "tools": {load.tool: self._tools[tool]},
+            "preflight": preflight,
+            "warnings": warnings,
+        }
+
+    def _invocation(self, block: Block, url: str, seconds: float, measured: bool) -> dict[str, Any]:
+        load = block.load
+        requests = load.requests if measured else None
+        made = TOOLS[load.tool].arguments(
+            Load(
+                url=url,
+                concurrency=load.concurrency,
+                threads=load.threads,
+                duration_s=None if requests else seconds,
+                requests=requests,
+                keepalive=load.keepalive,
+                timeout_s=TIMEOUT_S,
+            )
+        )
+        limit_s = REQUESTS_LIMIT_S if requests else seconds + GRACE_S
+        return {
+            "argv": list(made.argv),
+            "env": dict(made.env),
+            "files": dict(made.files),
+            "limit_s": limit_s,
+        }
+
+    def _measure(
+        self, block: Block, attempt: int, header: dict[str, Any],
+        wanted: list[tuple[Order, str]], bindings: dict[str, Any],
+    ) -> dict[str, Any]:  # fmt: skip
+        runner, profile = self._runners[block.load_host], self.plan.profile
+        runs: list[dict[str, Any]] = []
+        for run in block.runs:
+            url = bindings[f"{run.arm}/{run.copy}"]["endpoint"]
+            runs.append(
+                {
+                    "run": run.run,
+                    "position": run.position,
+                    "arm": run.arm,
+                    "copy": run.copy,
+                    "warmup": self._invocation(block, url, profile.warmup_s, False),
+                    "measure": self._invocation(block, url, profile.measure_s, True),
+                }
+            )
+        slots = {run.run: run for run in block.runs}
+        runner.post("block", name=f"b{block.block:04d}-a{attempt}", header=header, runs=runs)
+        limit_s = max(one["measure"]["limit_s"] for one in runs) + GRACE_S
+        while True:
+            message = runner.receive(limit_s)
+            if message["event"] == "answer":
+                return message
+            run = slots[message["run"]]
+            if message["event"] == "snapshot":
+                binding = bindings[f"{run.arm}/{run.copy}"]
+                runner.post(
+                    "snapshots",
+                    run=run.run,
+                    snapshots=self._snapshots(block, message["when"], binding, bindings),
+                )
+            elif message["state"] == "done":
+                self._say(block, "run", self._figure(block, run, message), run=run.run)
+
+    def _snapshots(
+        self, block: Block, when: str, binding: dict[str, Any], bindings: dict[str, Any]
+    ) -> dict[str, Any]:
+        remotes = [self._observers[name] for name in sorted({block.host, block.load_host})]
+        answers = ask_all(remotes, "snapshot")
+        snapshots = {name: answer["snapshot"] for name, answer in answers.items()}
+        if when == "after":
+            listed = self._observers[block.host].ask(
+                "containers",
+                allocations=[one["allocation"] for one in bindings.values()],
+            )["containers"]
+            snapshots["containers"] = {
+                one["task"]: {"id": one["id"], "started_at": one["started_at"]}
+                for one in listed
+                if one["allocation"] == binding["allocation"]
+            }
+        return snapshots
+
+    def _figure(self, block: Block, run: Any, message: dict[str, Any]) -> str:
+        text = f"{run.arm}/{run.copy} {block.load.tool} c={block.load.concurrency}"
+        if message["exit_code"] != 0:
+            return f"{text}: exit code {message['exit_code']}"
+        for line in message["stdout"].splitlines():
+            if line.startswith(("Requests/sec:", "Requests per second:")):
+                return f"{text}: {float(line.split(':')[1].split()[0]):,.0f} requests/s"
+        return f"{text}: no figure"
+
+    def _fetch(self, block: Block, answer: dict[str, Any]) -> Path:
+        """Bring the sealed file here, check its chain, then let the host forget it."""
+        runner = self._runners[block.load_host]
+        name: str = answer["sealed"]["name"]
+        target = self.campaign.blocks / name
+        sftp = runner.connection.sftp()
+        for one in [*answer["blobs"], name]:
+            draft = self.campaign.blocks / f"{one}.part"
+            sftp.get(f"{answer['folder']}/{one}", str(draft))
+            _sync(draft)
+            if one == name:
+                try:
+                    for _ in read_lines(draft):
+                        pass
+                except BlockFileError as error:
+                    raise BlockFailed(f"fetched file does not verify: {error}") from None
+            draft.chmod(0o440)
+            draft.rename(self.campaign.blocks / one)
+        runner.ask("forget", campaign=self.plan.campaign, name=name.removesuffix(".jsonl"))
+        return target
+
+    def _same_allocations(self, wanted: list[tuple[Order, str]], bindings: dict[str, Any]) -> None:
+        for order, identity in wanted:
+            now = self._cluster.allocation_of(identity)
+            if now != bindings[order.key]["allocation"]:
+                raise BlockFailed(f"{identity}: its allocation did not outlive the block")
+
+    def _failed_runs(self, path: Path) -> str | None:
+        """Say which runs of a sealed block ended badly: the block is then redone whole."""
+        bad = [
+            f"{body['arm']}/{body['copy']} exit code {body['measure']['exit_code']}"
+            for _, body in read_lines(path)
+            if body["type"] == "run" and body["measure"]["exit_code"] != 0
+        ]
+        return f"failed runs: {', '.join(bad)}" if bad else None
+
+
+class _Stages:
+    """Seconds of each stage of an attempt."""
+
+    def __init__(self, stages: dict[str, float]) -> None:
+        self._stages = stages
+        self._last = time.monotonic()
+
+    def end(self, name: str) -> None:
+        now = time.monotonic()
+        self._stages[name] = round(now - self._last, 3)
+        self._last = now
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())

@@ -1,0 +1,19 @@
+"""The collector's command line, but for ``parse``, which needs nothing installed."""
+
+from __future__ import annotations
+
+import typer
+
+from collector.campaign import commands as campaign
+from collector.dataset import commands as dataset
+from collector.plan import commands as plan
+
+app = typer.Typer(
+    name="collector",
+    help="Plan, measure, collect. (parse: python -m collector parse --help)",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for room in (plan, campaign, dataset):
+    room.register(app)

@@ -1,0 +1,170 @@
+"""The program on a host: reads requests, answers each with one line; events come between.
+
+Requests (``do``): hello, containers, snapshot, foreign, probe, tool, lock, block, forget.
+An answer is ``{"event": "answer", ...}`` or ``{"event": "failed", "reason": ...}``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from collector.runner import block, counters, facts, probe
+from collector.runner.link import Lapsed, Link
+
+LIST_CONTAINERS: Final = ("sudo", "-n", "/usr/local/lib/socklab/list-containers")
+Answer = dict[str, Any]
+
+
+class Host:
+    """What the program knows of its host: set by ``hello`` and ``containers``."""
+
+    def __init__(self, link: Link, home: Path) -> None:
+        self.link = link
+        self.home = home
+        self.kind = "virtual"
+        self.cpus: list[int] = []
+        self.folders: dict[str, dict[str, str]] = {}
+        self._lock: int | None = None
+
+    def hello(self, order: Mapping[str, Any]) -> Answer:
+        """Take kind and CPUs; stay on those CPUs; say who this is."""
+        self.kind = order["kind"]
+        allowed = os.sched_getaffinity(0)
+        self.cpus = sorted(allowed & set(order["cpus"])) or sorted(allowed)
+        os.sched_setaffinity(0, self.cpus)
+        program = Path(sys.argv[0])
+        return {
+            "sha256": hashlib.sha256(program.read_bytes()).hexdigest(),
+            "boot_id": counters.boot_id(),
+            "cpus": self.cpus,
+            "wall_ns": time.time_ns(),
+            "environment": facts.environment(self.cpus),
+        }
+
+    def containers(self, order: Mapping[str, Any]) -> Answer:
+        """List the containers of the given allocations and remember their cgroups."""
+        listed = subprocess.run(LIST_CONTAINERS, capture_output=True, text=True, check=False)
+        if listed.returncode != 0:
+            raise RuntimeError(f"list-containers: {listed.stderr.strip()}")
+        wanted = set(order["allocations"])
+        found = [one for one in json.loads(listed.stdout) if one["allocation"] in wanted]
+        self.folders = {one["id"]: counters.cgroup_folders(one["pid"]) for one in found}
+        for one in found:
+            one["cpus"] = _allowed_cpus(one["pid"])
+        return {"containers": found}
+
+    def snapshot(self, order: Mapping[str, Any]) -> Answer:
+        """Read every counter."""
+        return {"snapshot": counters.snapshot(self.kind, self.cpus, self.folders)}
+
+    def foreign(self, order: Mapping[str, Any]) -> Answer:
+        """Measure what else uses this host's CPUs."""
+        share = counters.foreign_cpu_share(self.kind, self.cpus, self.folders, order["seconds"])
+        return {"foreign_cpu_share": share}
+
+    def probe(self, order: Mapping[str, Any]) -> Answer:
+        """Wait for the right answer of a deployment."""
+        return probe.probe(order["url"], order["limit_s"])
+
+    def tool(self, order: Mapping[str, Any]) -> Answer:
+        """Describe an installed load tool."""
+        return {"tool": facts.describe_tool(order["name"])}
+
+    def lock(self, order: Mapping[str, Any]) -> Answer:
+        """Take the load host's lock; ``{"held_by": None}``, or who holds it."""
+        if self._lock is None:
+            self._lock = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return {"held_by": os.pread(self._lock, 4096, 0).decode("utf-8", "replace") or "?"}
+        holder = {"pid": os.getpid(), "boot_id": counters.boot_id(), "campaign": order["campaign"]}
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, json.dumps(holder).encode(), 0)
+        return {"held_by": None}
+
+    def block(self, order: Mapping[str, Any]) -> Answer:
+        """Execute a block; its lock must be held."""
+        if self._lock is None:
+            raise RuntimeError("a block needs the load host's lock first")
+        folder = self.home / "blocks" / order["header"]["campaign"]
+        folder.mkdir(parents=True, exist_ok=True)
+        sealed = block.execute(self.link, order, folder, self.home / "lib")
+        blobs = [one.name for one in sorted(folder.glob(f"{order['name']}.*.blob"))]
+        return {"folder": str(folder), "sealed": sealed, "blobs": blobs}
+
+    def forget(self, order: Mapping[str, Any]) -> Answer:
+        """Remove the files of a block that the controller has fetched and checked."""
+        folder = self.home / "blocks" / order["campaign"]
+        for one in folder.glob(f"{order['name']}.*"):
+            one.unlink()
+        return {}
+
+
+def _allowed_cpus(pid: int) -> list[int] | None:
+    for line in (counters.read_text(counters.PROC / str(pid) / "status") or "").splitlines():
+        if line.startswith("Cpus_allowed_list:"):
+            cpus: list[int] = []
+            for part in line.split()[1].split(","):
+                first, _, last = part.partition("-")
+                cpus += range(int(first), int(last or first) + 1)
+            return cpus
+    return None
+
+
+def unpack_library(home: Path) -> None:
+    """Put the tools' own files (the Lua script) beside the program, where tools can read them."""
+    library = home / "lib"
+    library.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(sys.argv[0]) as program:
+        for name in program.namelist():
+            if name.startswith("lib/") and not name.endswith("/"):
+                (library / Path(name).name).write_bytes(program.read(name))
+
+
+def serve(link: Link, host: Host) -> None:
+    """Answer requests until the controller goes."""
+    actions: dict[str, Callable[[Mapping[str, Any]], Answer]] = {
+        name: getattr(host, name)
+        for name in (
+            "hello", "containers", "snapshot", "foreign", "probe", "tool", "lock", "block",
+            "forget",
+        )
+    }  # fmt: skip
+    while True:
+        order = link.receive()
+        try:
+            answer = {"event": "answer", **actions[order["do"]](order)}
+        except Lapsed:
+            raise
+        except Exception as error:  # the controller decides what it means
+            answer = {"event": "failed", "reason": f"{type(error).__name__}: {error}"}
+        link.send(answer)
+
+
+def main() -> int:
+    """Serve on the standard streams; exit 0 when the controller leaves, 3 when it lapses."""
+    home = Path.home() / ".socklab"
+    home.mkdir(mode=0o700, exist_ok=True)
+    unpack_library(home)
+    link = Link()
+    try:
+        serve(link, Host(link, home))
+    except Lapsed as reason:
+        print(reason, file=sys.stderr)
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""Counters of a host and of its containers, on cgroup v1 (hybrid) and v2.
+
+Everything is read from ``/proc`` and ``/sys/fs/cgroup`` without privilege. What a kernel does not
+say is None.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+CGROUP: Final = Path("/sys/fs/cgroup")
+PROC: Final = Path("/proc")
+NET: Final = ("ListenOverflows", "ListenDrops", "TCPTimeouts", "TCPBacklogDrop", "RetransSegs")
+# Where the lab's own daemons live on a machine that is not the lab's alone.
+SERVICES: Final = ("nomad", "consul", "docker", "containerd", "docker-registry", "ssh")
+
+
+def read_text(path: Path) -> str | None:
+    """Return the file's text; None if it is not there or may not be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+
+
+def read_int(path: Path) -> int | None:
+    """Return the file's one number; None if there is none."""
+    text = read_text(path)
+    return int(text) if text is not None and text.strip().isdigit() else None
+
+
+def read_pairs(path: Path) -> dict[str, int]:
+    """Return the file's ``name number`` lines; empty if it is not there."""
+    pairs = (line.split() for line in (read_text(path) or "").splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+
+
+def boot_id() -> str:
+    """Id of this boot of the kernel."""
+    return (read_text(PROC / "sys/kernel/random/boot_id") or "").strip()
+
+
+def cgroup_version() -> int:
+    """1 for the legacy and hybrid layouts, 2 for the unified one."""
+    return 2 if (CGROUP / "cgroup.controllers").exists() else 1
+
+
+def cgroup_folders(pid: int) -> dict[str, str]:
+    """Return a process's cgroup folders by controller (v1: cpuacct, memory; v2: unified)."""
+    folders: dict[str, str] = {}
+    for line in (read_text(PROC / str(pid) / "cgroup") or "").splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(",") if controllers else ["unified"]:
+            mount = CGROUP if cgroup_version() == 2 else CGROUP / controller
+            if controller in ("cpuacct", "memory", "unified"):
+                folders[controller] = str(mount / path.lstrip("/"))
+    return folders
+
+
+def read_cgroup(folders: Mapping[str, str]) -> dict[str, int | None]:
+    """Return CPU, throttling and memory of one cgroup."""
+    if cgroup_version() == 2:
+        unified = Path(folders["unified"])
+        cpu = read_pairs(unified / "cpu.stat")
+
+        def usec(name: str) -> int | None:
+            return cpu[name] * 1000 if name in cpu else None
+
+        return {
+            "cpu_ns": usec("usage_usec"),
+            "cpu_user_ns": usec("user_usec"),
+            "cpu_system_ns": usec("system_usec"),
+            "throttled_count": cpu.get("nr_throttled"),
+            "throttled_ns": usec("throttled_usec"),
+            "memory_bytes": read_int(unified / "memory.current"),
+            "memory_peak_bytes": read_int(unified / "memory.peak"),
+        }
+    account, memory = Path(folders["cpuacct"]), Path(folders["memory"])
+    stat = read_pairs(account / "cpu.stat")
+    return {
+        "cpu_ns": read_int(account / "cpuacct.usage"),
+        "cpu_user_ns": read_int(account / "cpuacct.usage_user"),
+        "cpu_system_ns": read_int(account / "cpuacct.usage_sys"),
+        "throttled_count": stat.get("nr_throttled"),
+        "throttled_ns": stat.get("throttled_time"),
+        "memory_bytes": read_int(memory / "memory.usage_in_bytes"),
+        "memory_peak_bytes": read_int(memory / "memory.max_usage_in_bytes"),
+    }
+
+
+def read_cpus(cpus: Iterable[int]) -> dict[str, list[int]]:
+    """Return ``/proc/stat``'s first eight ticks of each CPU."""
+    wanted = {f"cpu{cpu}": str(cpu) for cpu in cpus}
+    ticks = {}
+    for line in (read_text(PROC / "stat") or "").splitlines():
+        name, *values = line.split()
+        if name in wanted:
+            ticks[wanted[name]] = [int(value) for value in values[:8]]
+    return ticks
+
+
+def lab_cpu_ns(kind: str, containers: Mapping[str, Mapping[str, str]]) -> int | None:
+    """CPU that the lab has used on this host, in ns.
+
+    A virtual host is a container, so the root of its own cgroup namespace is all the lab's. On
+    another machine it is the lab's daemons, its containers, and this program.
+    """
+    version = cgroup_version()
+    if kind == "virtual" and version == 1:
+        return read_int(CGROUP / "cpuacct" / "cpuacct.usage")
+    if kind == "virtual":
+        stat = read_pairs(CGROUP / "cpu.stat")
+        return stat["usage_usec"] * 1000 if "usage_usec" in stat else None
+    base = CGROUP if version == 2 else CGROUP / "cpuacct"
+    key = "unified" if version == 2 else "cpuacct"
+    total = sum(os.times()[:4]) * 1e9
+    for service in SERVICES:
+        folder = str(base / "system.slice" / f"{service}.service")
+        folders = {key: folder, "memory": folder}
+        total += read_cgroup(folders)["cpu_ns"] or 0
+    total += sum(read_cgroup(folders)["cpu_ns"] or 0 for folders in containers.values())
+    return int(total)
+
+
+def read_net() -> dict[str, int]:
+    """Return the counters of ``NET`` from ``/proc/net/snmp`` and ``netstat``."""
+    found: dict[str, int] = {}
+    for name in ("snmp", "netstat"):
+        lines = (read_text(PROC / "net" / name) or "").splitlines()
+        for keys, values in zip(lines[::2], lines[1::2], strict=False):
+            pairs = zip(keys.split()[1:], values.split()[1:], strict=False)
+            found.update((key, int(value)) for key, value in pairs if key in NET)
+    return found
+
+
+def read_frequencies(cpus: Iterable[int]) -> dict[str, int] | None:
+    """Return the current frequency of each CPU in kHz; None where the kernel does not say."""
+    base = Path("/sys/devices/system/cpu")
+    found = {str(cpu): read_int(base / f"cpu{cpu}/cpufreq/scaling_cur_freq") for cpu in cpus}
+    return {cpu: khz for cpu, khz in found.items() if khz is not None} or None
+
+
+def snapshot(
+    kind: str, cpus: Iterable[int], containers: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any]:
+    """Return every counter of the host (docs/contracts.md, Block file).
+
+    ``containers``: container id to its cgroup's folders.
+    """
+    cpus = list(cpus)
+    return {
+        "boot_id": boot_id(),
+        "monotonic_ns": time.monotonic_ns(),
+        "wall_ns": time.time_ns(),
+        "clock_ticks": os.sysconf("SC_CLK_TCK"),
+        "cgroup_version": cgroup_version(),
+        "cpu": read_cpus(cpus),
+        "lab_cpu_ns": lab_cpu_ns(kind, containers),
+        "frequency_khz": read_frequencies(cpus),
+        "net": read_net(),
+        "cgroups": {one: read_cgroup(folders) for one, folders in containers.items()},
+    }
+
+
+def foreign_cpu_share(
+    kind: str, cpus: list[int], containers: Mapping[str, Mapping[str, str]], seconds: float
+) -> float | None:
+    """Share of the host's CPUs that something outside the lab used over the next ``seconds``."""
+    first = snapshot(kind, cpus, containers)
+    time.sleep(seconds)
+    last = snapshot(kind, cpus, containers)
+    if first["lab_cpu_ns"] is None or last["lab_cpu_ns"] is None:
+        return None
+    busy = 0
+    for cpu, ticks in last["cpu"].items():
+        deltas = [after - before for after, before in zip(ticks, first["cpu"][cpu], strict=True)]
+        busy += sum(deltas) - deltas[3] - deltas[4] - deltas[7]
+    elapsed = (last["monotonic_ns"] - first["monotonic_ns"]) / 1e9
+    lab = (last["lab_cpu_ns"] - first["lab_cpu_ns"]) / 1e9
+    return float(max(0.0, (busy / last["clock_ticks"] - lab) / (elapsed * len(cpus))))

@@ -1,0 +1,63 @@
+"""Asks a deployment for its answer until it is the right one."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+
+def fetch(url: str, timeout_s: float) -> tuple[int, bytes]:
+    """GET ``url`` once; (status, body). TLS is not verified: the load tools do not either."""
+    parts = urlsplit(url)
+    connection: http.client.HTTPConnection
+    if parts.scheme == "https":
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(parts.netloc, timeout=timeout_s, context=context)
+    else:
+        connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_s)
+    try:
+        connection.request("GET", parts.path or "/")
+        answer = connection.getresponse()
+        return answer.status, answer.read(1 << 24)
+    finally:
+        connection.close()
+
+
+def wrong(status: int, body: bytes) -> str | None:
+    """Say what is wrong with the answer; None if it is the application's own."""
+    if status != 200:
+        return f"status {status}"
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return f"no JSON: {body[:80]!r}"
+    if not isinstance(answer, dict) or answer.get("hello") != "world":
+        return f"another application: {body[:80]!r}"
+    missing = {"utcnow", "random"} - set(answer)
+    return f"without {', '.join(sorted(missing))}" if missing else None
+
+
+def probe(url: str, limit_s: float) -> dict[str, Any]:
+    """Wait up to ``limit_s`` for the right answer: ``{"ready": bool, "reason", "body_bytes"}``.
+
+    The pause between tries grows from 20 to 250 ms: a condition with a bound, not a sleep.
+    """
+    deadline, pause, reason = time.monotonic() + limit_s, 0.02, "never asked"
+    while time.monotonic() < deadline:
+        try:
+            status, body = fetch(url, 2.0)
+            found = wrong(status, body)
+            if found is None:
+                return {"ready": True, "reason": None, "body_bytes": len(body)}
+            reason = found
+        except (OSError, http.client.HTTPException) as error:
+            reason = f"{type(error).__name__}: {error}"
+        time.sleep(pause)
+        pause = min(0.25, pause * 1.5)
+    return {"ready": False, "reason": reason, "body_bytes": None}
