@@ -1,0 +1,80 @@
+"""What identical systems show: A/A pairs, the noise floor, and the gate.
+
+The baseline runs twice in every block, as two deployments. Their log ratios b / a, of this campaign
+and of up to the last ten before it on the same hosts under the same profile, say how large a
+difference means nothing. Pairs are pooled over variants, and only within one metric, tool,
+concurrency, placement and set of conditions: the noise of 64 connections says nothing of 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from analysis.contrast import Cell, Pairs, pair
+from analysis.dataset import campaigns_by_age
+from analysis.estimate import Floats
+
+LEAST_MARGIN: Final = 0.02
+HISTORY: Final = 10
+SAME: Final = ("host", "load_host", "tool", "concurrency", "placement", "conditions", "emulated")
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """The baseline's two deployments in one cell, for one metric."""
+
+    cell: Cell
+    metric: str
+    baseline: str
+    pairs: Pairs
+    pool: Floats
+    campaigns: int
+
+
+def baseline_of(runs: pd.DataFrame) -> str | None:
+    """The arm that has a copy b; None where none, or more than one, has."""
+    arms = runs.loc[runs["copy"] == "b", "arm"].unique()
+    return str(arms[0]) if len(arms) == 1 else None
+
+
+def comparable_history(runs: pd.DataFrame, campaign: str) -> pd.DataFrame:
+    """Good ``runs`` of ``campaign`` and up to ten before it of its profile on its set of hosts."""
+    own = runs[runs["campaign"] == campaign]
+    hosts = _hosts(own)
+    older = []
+    for name in campaigns_by_age(runs):
+        if name == campaign:
+            break
+        rows = runs[runs["campaign"] == name]
+        if set(rows["profile"]) == set(own["profile"]) and _hosts(rows) == hosts:
+            older.append(name)
+    return runs[runs["campaign"].isin([*older[-HISTORY:], campaign])]
+
+
+def _hosts(rows: pd.DataFrame) -> frozenset[str]:
+    return frozenset(rows["host"]) | frozenset(rows["load_host"])
+
+
+def matching_history(rows: pd.DataFrame, history: pd.DataFrame, base: str) -> pd.DataFrame:
+    """The rows of ``history`` that were measured as the baseline of a cell (``rows``) was."""
+    like = rows[rows["arm"] == base].head(1)
+    for column in SAME if len(like) else ():
+        value = like[column].iloc[0]
+        history = history[history[column].isna() if pd.isna(value) else history[column] == value]
+    return history
+
+
+def twin(cell: Cell, rows: pd.DataFrame, matching: pd.DataFrame, metric: str, base: str) -> Twin:
+    """A/A pairs of one cell (``rows``: its good runs), and the pool for its noise floor."""
+    pooled: list[Floats] = []
+    for _, group in matching.groupby("campaign", sort=True):
+        arm = baseline_of(group)
+        found = pair(group, metric, arm, arm, copy="b").units if arm else np.zeros(0)
+        if found.size:
+            pooled.append(found)
+    pool = np.concatenate(pooled) if pooled else np.zeros(0)
+    return Twin(cell, metric, base, pair(rows, metric, base, base, copy="b"), pool, len(pooled))

@@ -1,0 +1,168 @@
+"""Charts of what was measured, one cell each: throughput, latency, CPU per request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import altair as alt
+import pandas as pd
+
+from analysis.contrast import Cell
+from analysis.cpu import APART, IDLE, UNATTRIBUTED
+from analysis.metric import PRIMARY
+from analysis.report.chart import Chart, height_of, in_cell, inline, to_spec
+from analysis.summary import Analysis
+
+QUANTILE_MARKS: Final = (0.5, 0.9, 0.99, 0.999, 0.9999)
+
+
+def strip(analysis: Analysis, cell: Cell) -> Chart:
+    """Every block's throughput by arm, with median and order-statistic interval."""
+    runs = in_cell(analysis.runs, cell)
+    shown = runs[runs["throughput_rps"].notna()]
+    points: list[dict[str, Any]] = [
+        {
+            "arm": _copy_label(str(row.arm), str(row.copy)),
+            "value": float(row.throughput_rps),
+            "block": int(row.block),
+            "position": int(row.position),
+        }
+        for row in shown.itertuples()
+    ]
+    medians = analysis.medians
+    own = medians[(medians["cell"] == cell) & (medians["metric"] == PRIMARY.name)]
+    middle = [
+        {
+            "arm": _copy_label(str(row.arm), str(row.copy)),
+            "median": row.median,
+            "low": None if pd.isna(row.low) else row.low,
+            "high": None if pd.isna(row.high) else row.high,
+            "n": int(row.n),
+        }
+        for row in own.itertuples()
+    ]
+    y = alt.Y(
+        "arm:N",
+        title=None,
+        sort=[_copy_label(arm, copy) for arm in analysis.arms for copy in ("a", "b")],
+    )
+    x = alt.X(
+        "value:Q", title="requests/s", scale=alt.Scale(zero=False), axis=alt.Axis(format=",d")
+    )
+    dots = (
+        alt.Chart(inline(points), height=height_of(len(middle)), width="container")
+        .mark_circle(size=58, opacity=0.75)
+        .encode(
+            x, y, tooltip=["arm:N", alt.Tooltip("value:Q", format=",.0f"), "block:Q", "position:Q"]
+        )
+    )
+    summary = alt.Chart(inline(middle))
+    line = summary.mark_rule(strokeWidth=1.5, opacity=0.5).encode(
+        alt.X("low:Q"), alt.X2("high:Q"), y
+    )
+    tick = summary.mark_tick(thickness=3, size=22).encode(
+        alt.X("median:Q"), y, tooltip=["arm:N", alt.Tooltip("median:Q", format=",.0f"), "n:Q"]
+    )
+    return Chart(
+        to_spec(alt.layer(line, dots, tick)),
+        f"Throughput of every block by arm, {cell.label}",
+        "Dot: one run. Tick: median. Line: order-statistic 95 % interval of the median (none below "
+        "6 runs). Comparisons are made within blocks, so overlap here is no verdict.",
+    )
+
+
+def _copy_label(arm: str, copy: str) -> str:
+    return arm if copy == "a" else f"{arm} (A/A copy)"
+
+
+def curves(frame: pd.DataFrame, cell: Cell, arms: Sequence[str]) -> Chart | None:
+    """Latency by quantile and arm; None where the tool recorded no histogram."""
+    own = in_cell(frame, cell)
+    if own.empty:
+        return None
+    rows = [
+        {
+            "arm": str(row.arm),
+            "at": -math.log10(1 - row.quantile),
+            "quantile": row.quantile,
+            "us": row.latency_s * 1e6,
+            "low": row.lowest_s * 1e6,
+            "high": row.highest_s * 1e6,
+        }
+        for row in own.itertuples()
+    ]
+    marks = [-math.log10(1 - q) for q in QUANTILE_MARKS if q <= own["quantile"].max() + 1e-9]
+    # 1 - 10^-x turns the axis back into a percentile; rounding hides the floating point.
+    label = "format(100 * (1 - pow(10, -datum.value)), '~r') + ' %'"
+    x = alt.X(
+        "at:Q",
+        title="percentile of requests",
+        axis=alt.Axis(values=marks, labelExpr=label),
+    )
+    scale = alt.Scale(type="log", nice=False)
+    y = alt.Y("us:Q", title="latency, us", scale=scale, axis=alt.Axis(format="~s", tickCount=6))
+    legend = alt.Legend(symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=3)
+    colour = alt.Color("arm:N", title=None, sort=list(arms), legend=legend)
+    base = alt.Chart(inline(rows), height=270, width="container")
+    band = base.mark_area(opacity=0.15).encode(
+        x, alt.Y("low:Q", scale=scale), alt.Y2("high:Q"), colour
+    )
+    line = base.mark_line(strokeWidth=2).encode(
+        x,
+        y,
+        colour,
+        alt.StrokeDash("arm:N", sort=list(arms), legend=None),
+        tooltip=[
+            "arm:N",
+            alt.Tooltip("quantile:Q", format=".2%"),
+            alt.Tooltip("us:Q", format=",.0f"),
+        ],
+    )
+    return Chart(
+        to_spec(alt.layer(band, line)),
+        f"Latency by percentile and arm, {cell.label}",
+        "Each deployment's histograms are merged and its quantiles taken; line: median over "
+        "deployments, band: smallest to largest. Percentiles of runs are never averaged. "
+        "The scale widens towards the tail. A quantile q is drawn from "
+        "100 / (1 - q) samples in every deployment.",
+    )
+
+
+def cpu(frame: pd.DataFrame, cell: Cell, arms: Sequence[str]) -> Chart | None:
+    """CPU per request by arm, stacked by container; None where no host gave its counters."""
+    own = in_cell(frame, cell)
+    own = own[~own["part"].isin(APART)]
+    if own.empty:
+        return None
+    names = sorted(set(own["part"]) - {IDLE, UNATTRIBUTED})
+    order = [*names, *(name for name in (IDLE, UNATTRIBUTED) if name in set(own["part"]))]
+    rows = [
+        {
+            "arm": str(row.arm),
+            "part": str(row.part),
+            "us": float(row.cpu_s) * 1e6,
+            "order": order.index(row.part),
+            "n": int(row.n),
+        }
+        for row in own.itertuples()
+    ]
+    chart = (
+        alt.Chart(inline(rows), height=height_of(own["arm"].nunique()), width="container")
+        .mark_bar(size=22)
+        .encode(
+            alt.X("us:Q", title="CPU per request, us", stack="zero"),
+            alt.Y("arm:N", title=None, sort=list(arms)),
+            alt.Color("part:N", title=None, sort=order),
+            order=alt.Order("order:Q"),
+            tooltip=["arm:N", "part:N", alt.Tooltip("us:Q", format=",.2f"), "n:Q"],
+        )
+    )
+    return Chart(
+        to_spec(chart),
+        f"CPU per request by arm and container, {cell.label}",
+        "Medians over blocks of each container's CPU / requests. Unattributed: the host's CPU less "
+        "every container's (soft interrupts and the like). Idle arms: deployments that waited. "
+        "The load generator is on another host and stands apart, in the table.",
+    )

@@ -1,0 +1,161 @@
+"""The HTML page: Jinja2 with autoescape, charts as JSON data blocks, scripts allowed by hash only.
+
+A label comes from files and is hostile until escaped: text goes through autoescape; JSON inside a
+script element has every ``<``, ``>`` and ``&`` written as ``\\u003c`` and so on, so that no label
+can end the element; and the page's own policy lets no script run whose hash it does not name.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+import pandas as pd
+import vl_convert
+from markupsafe import Markup
+
+from analysis import __version__, wording
+from analysis.contrast import Cell
+from analysis.cpu import LOAD, TOTAL
+from analysis.metric import METRICS, PRIMARY
+from analysis.published import ARM64, CONTAINER_TO_CONTAINER, LOCAL, X86, published_ratio
+from analysis.report import judged, measured
+from analysis.report.chart import Chart, in_cell
+from analysis.summary import Analysis
+from analysis.tables import csv_text
+
+FOLDER: Final = Path(__file__).parent
+ESCAPES: Final = {
+    "<": "\\u003c",
+    ">": "\\u003e",
+    "&": "\\u0026",
+    "\u2028": "\\u2028",
+    "\u2029": "\\u2029",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CellView:
+    """One cell's part of the page."""
+
+    cell: Cell
+    strip: Chart
+    curves: Chart | None
+    cpu: Chart | None
+    cpu_table: list[dict[str, Any]]
+    cpu_parts: list[str]
+    arms: pd.DataFrame
+
+
+def json_block(value: object) -> Markup:
+    """JSON that is safe inside a script element and parses to the same value."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for raw, escaped in ESCAPES.items():
+        text = text.replace(raw, escaped)
+    return Markup(text)  # noqa: S704 - no character of markup is left in it
+
+
+@functools.cache
+def _bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed; without them a page would have to fetch them."""
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+
+
+def _script(text: str) -> tuple[Markup, str]:
+    """A trusted script for inlining, and its source expression for the page's policy."""
+    if "</script" in text.lower() or "<!--" in text:
+        raise ValueError("a script that would end its own element")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return Markup(text), f"'sha256-{digest}'"  # noqa: S704 - our own file and the library's
+
+
+def _cells(analysis: Analysis) -> Iterator[CellView]:
+    medians = analysis.medians
+    for cell in analysis.cells:
+        own = in_cell(analysis.cpu, cell)
+        parts = sorted(set(own["part"]) - {TOTAL, LOAD}, key=_part_order)
+        shown = [*parts, *(name for name in (TOTAL, LOAD) if name in set(own["part"]))]
+        by_arm = [
+            {"arm": arm, **dict(zip(rows["part"], rows["cpu_s"] * 1e6, strict=True))}
+            for arm in analysis.arms
+            if len(rows := own[own["arm"] == arm])
+        ]
+        here = medians[medians["cell"] == cell]
+        order = here["arm"].map(analysis.arms.index)
+        yield CellView(
+            cell=cell,
+            strip=measured.strip(analysis, cell),
+            curves=measured.curves(analysis.curves, cell, analysis.arms),
+            cpu=measured.cpu(analysis.cpu, cell, analysis.arms),
+            cpu_table=by_arm,
+            cpu_parts=shown,
+            arms=here.assign(order=order).sort_values(["order", "copy"], kind="stable"),
+        )
+
+
+def _part_order(name: str) -> tuple[bool, bool, str]:
+    return name == "unattributed", name == "idle arms", name
+
+
+def _download(table: pd.DataFrame) -> str:
+    return "data:text/csv;base64," + base64.b64encode(csv_text(table).encode()).decode()
+
+
+def _medians(view: CellView, arm: str, copy: str) -> Mapping[str, Any]:
+    own = view.arms[(view.arms["arm"] == arm) & (view.arms["copy"] == copy)]
+    return {row.metric: row for row in own.itertuples()}
+
+
+def _published() -> Sequence[Mapping[str, Any]]:
+    return [
+        {
+            "row": row,
+            "ratio": None if row.arm == "tcp" else published_ratio(row.where, row.arm)[0],
+        }
+        for row in CONTAINER_TO_CONTAINER
+    ]
+
+
+def render(analysis: Analysis, shown: Mapping[str, pd.DataFrame]) -> str:
+    """The whole page. ``shown``: the tables that it offers for download, by name."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["json_block"] = json_block
+    library, library_hash = _script(_bundle())
+    own, own_hash = _script((FOLDER / "report.js").read_text(encoding="utf-8"))
+    several = len(analysis.cells) > 1
+    forests = [
+        (metric, judged.forest(analysis.by_contrast(metric.name), metric, several))
+        for metric in METRICS
+    ]
+    style = Markup((FOLDER / "report.css").read_text(encoding="utf-8"))  # noqa: S704 - our own file
+    return environment.get_template("report.html.j2").render(
+        analysis=analysis,
+        version=__version__,
+        wording=wording,
+        metrics=METRICS,
+        primary=PRIMARY,
+        forests=forests,
+        twins=judged.twins(analysis.gates),
+        cells=list(_cells(analysis)),
+        medians=_medians,
+        published=_published(),
+        places=(LOCAL, X86, ARM64),
+        downloads={f"{name}.csv": _download(table) for name, table in shown.items()},
+        style=style,
+        library=library,
+        own=own,
+        hashes=f"{library_hash} {own_hash}",
+    )

@@ -1,0 +1,243 @@
+"""One campaign, analysed: every number that the terminal, the CSV tables and the report show.
+
+Input: an opened dataset and names. Output: an ``Analysis``. Refuses comparisons whose runs differ
+in profile, placement, architecture, kind, emulation, conditions or tool version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+
+from analysis import consistency, environment
+from analysis.contrast import Cell, cells_of, pair, require_uniform, with_cpu_per_request
+from analysis.cpu import cpu_by_container
+from analysis.dataset import Dataset, find_campaign, good_runs
+from analysis.errors import AnalysisError, UnknownNameError
+from analysis.estimate import flag_outliers, median_interval, noise_floor
+from analysis.latency import quantile_curves
+from analysis.metric import METRICS, PRIMARY
+from analysis.noise import LEAST_MARGIN, Twin, comparable_history, matching_history, twin
+from analysis.plan import Account, Plan, account, campaign_folder, read_plan
+from analysis.published import Replication, replicate
+from analysis.verdict import Contrast, Verdict, judge_all, judge_twin
+
+QUICK: Final = "quick"
+FIGURE: Final = re.compile(r"\d[\d.,]*( ?%)?")
+LIGHT: Final = (
+    "run", "attempt", "state", "campaign", "experiment", "block", "arm", "copy", "deployment",
+    "host", "load_host", "variant", "tool", "concurrency", "profile", "placement", "conditions",
+    "emulated", "started_wall_s", "requests", "throughput_rps", "latency_p50_s", "latency_p99_s",
+    "containers_cpu_s",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TwinResult:
+    """The A/A pair of one cell and metric: its pairs, the gate's verdict, the floor, the margin."""
+
+    twin: Twin
+    verdict: Verdict
+    floor: float | None
+    margin: float
+
+    @property
+    def outcome(self) -> str:
+        """``passed``, ``failed``, or ``not testable`` (n allows no 95 % interval)."""
+        if self.verdict.word == "different":
+            return "failed"
+        return "passed" if self.verdict.low is not None else "not testable"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything that is shown. ``runs``: good rows of the cells compared."""
+
+    experiment: str
+    campaign: str
+    generation: int
+    plan: Plan
+    runs: pd.DataFrame
+    cells: tuple[Cell, ...]
+    paths: dict[str, str]
+    conditions: tuple[str, ...]
+    account: Account
+    verdicts: tuple[Verdict, ...]
+    twins: tuple[TwinResult, ...]
+    medians: pd.DataFrame
+    cpu: pd.DataFrame
+    curves: pd.DataFrame
+    little: tuple[consistency.LittleCheck, ...]
+    replications: tuple[Replication, ...]
+    facts: tuple[tuple[str, str, str], ...]
+    containers: tuple[dict[str, str], ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def profile(self) -> str:
+        """quick, standard or thorough; a campaign has one."""
+        return str(self.runs["profile"].iloc[0])
+
+    @property
+    def arms(self) -> list[str]:
+        """Arms in the order in which they are shown: baseline, contrasts' arms, the others."""
+        declared = [
+            self.plan.baseline,
+            *(arm for contrast in self.plan.contrasts for arm in contrast),
+        ]
+        present = sorted(self.runs["arm"].unique())
+        return [arm for arm in dict.fromkeys([*declared, *present]) if arm in present]
+
+    def by_contrast(self, metric: str) -> list[Verdict]:
+        """The verdicts on one metric, in the order of the declared contrasts, then of the cells."""
+        return [
+            verdict
+            for arm, base in self.plan.contrasts
+            for verdict in self.verdicts
+            if (verdict.metric, verdict.arm, verdict.baseline) == (metric, arm, base)
+        ]
+
+    @property
+    def quick(self) -> bool:
+        """A first look: gates warn and do not fail."""
+        return self.profile == QUICK
+
+    @property
+    def gates(self) -> tuple[TwinResult, ...]:
+        """The A/A pairs of the primary metric: the gate."""
+        return tuple(t for t in self.twins if t.twin.metric == PRIMARY.name)
+
+    @property
+    def gate_failed(self) -> bool:
+        """True where the baseline differs from itself in some cell."""
+        return any(gate.outcome == "failed" for gate in self.gates)
+
+
+def analyse(
+    dataset: Dataset, experiment: str, campaign: str | None = None, *, emulated: bool = False
+) -> Analysis:
+    """Analyse a campaign of ``experiment`` (default: its newest).
+
+    ``emulated``: take emulated hosts in, which stay out of performance comparisons otherwise.
+    Raises ``AnalysisError`` and its kinds.
+    """
+    light = dataset.runs(columns=LIGHT)
+    chosen = find_campaign(light, experiment, campaign)
+    everything = dataset.runs([chosen])
+    everything = everything[everything["experiment"] == experiment]
+    folder = campaign_folder(dataset.state, chosen)
+    plan = read_plan(folder, everything)
+    good, left_out = _compared(with_cpu_per_request(good_runs(everything)), emulated, chosen)
+    history = comparable_history(with_cpu_per_request(good_runs(light)), chosen)
+    twins, contrasts = _contrasts(plan, good, history)
+    verdicts = judge_all(contrasts)
+    bindings = dataset.bindings(chosen)
+    named = good.dropna(subset=["path"]).drop_duplicates("arm")
+    paths = dict(zip(named["arm"], named["path"], strict=True))
+    load_hosts = ", ".join(sorted(good["load_host"].unique()))
+    return Analysis(
+        experiment=experiment,
+        campaign=chosen,
+        generation=dataset.generation,
+        plan=plan,
+        runs=good,
+        cells=tuple(cell for cell, _ in cells_of(good)),
+        paths=paths,
+        conditions=tuple(environment.shared_conditions(bindings)),
+        account=account(
+            plan,
+            everything,
+            dataset.table("files", [chosen]),
+            (folder / "finished").exists(),
+        ),
+        verdicts=tuple(verdicts),
+        twins=tuple(twins),
+        medians=_medians(good),
+        cpu=cpu_by_container(good, dataset.table("containers", [chosen])),
+        curves=quantile_curves(good, dataset.table("histograms", [chosen])),
+        little=tuple(consistency.check_little(good)),
+        replications=tuple(replicate(verdicts, paths, experiment)),
+        facts=tuple(environment.host_facts(bindings, load_hosts)),
+        containers=tuple(environment.arm_containers(bindings)),
+        warnings=(*left_out, *consistency.body_warnings(good), *_run_warnings(good)),
+    )
+
+
+def _compared(good: pd.DataFrame, emulated: bool, campaign: str) -> tuple[pd.DataFrame, list[str]]:
+    """The rows to compare, and what was left out in words."""
+    if good.empty:
+        raise AnalysisError(
+            f"campaign {campaign} has no good run: nothing can be compared. "
+            "`python -m collector collect` prints why each run was refused"
+        )
+    guest = good["emulated"].map(lambda value: value is True or value == 1)
+    if emulated or not guest.any():
+        return good, []
+    hosts = ", ".join(sorted(good.loc[guest, "host"].unique()))
+    if guest.all():
+        raise UnknownNameError(
+            f"campaign {campaign} ran on emulated hosts only ({hosts}), which stay out of "
+            "performance comparisons: ask for them with --emulated"
+        )
+    return good[~guest], [f"Emulated hosts are left out ({hosts}); --emulated takes them in."]
+
+
+def _contrasts(
+    plan: Plan, good: pd.DataFrame, history: pd.DataFrame
+) -> tuple[list[TwinResult], list[Contrast]]:
+    twins: list[TwinResult] = []
+    contrasts: list[Contrast] = []
+    for cell, rows in cells_of(good):
+        for contrast in plan.contrasts:
+            require_uniform(cell, rows, contrast)
+        matching = matching_history(rows, history, plan.baseline)
+        for metric in METRICS:
+            result = _twin_result(twin(cell, rows, matching, metric.name, plan.baseline))
+            twins.append(result)
+            contrasts.extend(
+                Contrast(
+                    cell, metric.name, arm, base, pair(rows, metric.name, arm, base), result.floor
+                )
+                for arm, base in plan.contrasts
+            )
+    return twins, contrasts
+
+
+def _twin_result(found: Twin) -> TwinResult:
+    """The floor is that of a comparison of as many units as this cell has A/A pairs."""
+    seed = int.from_bytes(hashlib.sha256(f"{found.cell}{found.metric}".encode()).digest()[:8])
+    floor = noise_floor(found.pool, int(found.pairs.units.size), seed)
+    margin = max(math.log1p(LEAST_MARGIN), floor or 0.0)
+    return TwinResult(found, judge_twin(found), floor, math.expm1(margin))
+
+
+def _medians(good: pd.DataFrame) -> pd.DataFrame:
+    """Per cell, arm, copy and metric: median, order-statistic interval, n, flagged outliers."""
+    rows = []
+    for cell, of_cell in cells_of(good):
+        for (arm, copy), own in of_cell.groupby(["arm", "copy"], sort=True):
+            for metric in METRICS:
+                values = own[metric.name].dropna().astype("float64")
+                if values.empty:
+                    continue
+                at = median_interval(values.to_numpy())
+                flagged = int(flag_outliers(values.to_numpy()).sum())
+                rows.append(
+                    (cell, arm, copy, metric.name, at.value, at.low, at.high, at.n, flagged)
+                )
+    columns = ["cell", "arm", "copy", "metric", "median", "low", "high", "n", "flagged"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _run_warnings(good: pd.DataFrame) -> list[str]:
+    """What good runs warn of, counted; figures, which differ by run, are left out."""
+    counts: dict[str, int] = {}
+    for text in good["warnings"].dropna():
+        for name in {FIGURE.sub("...", warning) for warning in str(text).split("; ")} - {""}:
+            counts[name] = counts.get(name, 0) + 1
+    return [f"{name}: {n} of {len(good)} good runs" for name, n in sorted(counts.items())]

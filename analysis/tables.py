@@ -1,0 +1,124 @@
+"""The report's tables, one CSV each: stored units, full precision, nulls empty.
+
+A text cell that begins with = + - @ or a control character gets an apostrophe before it: a
+spreadsheet would run it as a formula.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from analysis.contrast import CELL, Cell
+from analysis.published import CONTAINER_TO_CONTAINER
+from analysis.summary import Analysis
+from analysis.verdict import Verdict
+
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
+    """Every table by the name of its file, without the ending."""
+    return {
+        "verdicts": pd.DataFrame([_verdict(v) for v in analysis.verdicts]),
+        "aa": pd.DataFrame(
+            [
+                {
+                    **_verdict(t.verdict),
+                    "outcome": t.outcome,
+                    "noise_floor": None if t.floor is None else math.expm1(t.floor),
+                    "pool_pairs": int(t.twin.pool.size),
+                    "pool_campaigns": t.twin.campaigns,
+                }
+                for t in analysis.twins
+            ]
+        ),
+        "arms": _spread_cells(analysis.medians),
+        "blocks": analysis.runs[
+            [*CELL, "block", "replicate", "position", "arm", "copy", "throughput_rps",
+             "latency_p50_s", "latency_p99_s", "cpu_per_request_s", "run", "attempt"]
+        ],
+        "cpu": analysis.cpu,
+        "latency": analysis.curves,
+        "consistency": pd.DataFrame(
+            [
+                {**_cell(c.cell), "arm": c.arm, "little_ratio": c.ratio, "n": c.n, "holds": c.holds}
+                for c in analysis.little
+            ]
+        ),
+        "published": pd.DataFrame(
+            [
+                {**dataclasses.asdict(row), "little_ratio": row.little_ratio,
+                 "consistent": row.consistent}
+                for row in CONTAINER_TO_CONTAINER
+            ]
+        ),
+        "replication": pd.DataFrame(
+            [
+                {**_cell(r.ours.cell), "where": r.where, "comparison": r.comparison,
+                 "published_ratio": r.published_ratio,
+                 "published_consistent": r.published_consistent, "arm": r.ours.arm,
+                 "baseline": r.ours.baseline, "ratio": r.ours.ratio, "low": r.ours.low,
+                 "high": r.ours.high, "verdict": r.ours.word, "outcome": r.outcome}
+                for r in analysis.replications
+            ]
+        ),
+        "account": _account(analysis),
+        "environment": pd.DataFrame(analysis.facts, columns=["where", "fact", "value"]),
+    }  # fmt: skip
+
+
+def _cell(cell: Cell) -> dict[str, object]:
+    return dataclasses.asdict(cell)
+
+
+def _verdict(verdict: Verdict) -> dict[str, object]:
+    fields = {f.name: getattr(verdict, f.name) for f in dataclasses.fields(verdict)}
+    return {**_cell(fields.pop("cell")), **fields}
+
+
+def _spread_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    cells = pd.DataFrame([_cell(cell) for cell in frame["cell"]], columns=CELL)
+    return pd.concat([cells, frame.drop(columns="cell").reset_index(drop=True)], axis=1)
+
+
+def _account(analysis: Analysis) -> pd.DataFrame:
+    names = ("planned", "good", "invalid", "quarantined", "missing", "not_needed", "superseded")
+    rows: list[tuple[str, str, int | None]] = [
+        (name, "", getattr(analysis.account, name)) for name in names
+    ]
+    return pd.DataFrame([*rows, *analysis.account.reasons], columns=["state", "reason", "runs"])
+
+
+def guard_formula(value: object) -> object:
+    """A text that a spreadsheet would run gets an apostrophe before it; all else stays."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """One table as CSV with ``\\n`` line ends."""
+    guarded = table.map(guard_formula) if len(table) else table
+    text: str = guarded.to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def write_csv(folder: Path, shown: Mapping[str, pd.DataFrame]) -> None:
+    """Write ``<name>.csv`` for each table into ``folder``, each replaced as a whole."""
+    for name, table in shown.items():
+        replace_text(folder / f"{name}.csv", csv_text(table))
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,176 @@
+"""Numbers and answers in words. The path is always named, never just "TCP"."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from analysis.metric import METRICS, PRIMARY, Metric
+from analysis.summary import Analysis
+from analysis.verdict import Verdict
+
+METRIC = {metric.name: metric for metric in METRICS}
+ANSWER_CONTRASTS = 3
+
+
+def percent(ratio: float | None) -> str:
+    """A ratio as a signed change: 1.123 -> ``+12.3 %``; ``none`` where there is none."""
+    return "none" if ratio is None else f"{(ratio - 1) * 100:+.1f} %"
+
+
+def change(verdict: Verdict) -> str:
+    """``+12.3 % requests/s [+10.1, +14.6]``."""
+    if verdict.ratio is None:
+        return f"no {METRIC[verdict.metric].words} to compare"
+    text = f"{percent(verdict.ratio)} {METRIC[verdict.metric].words}"
+    return f"{text} {interval(verdict)}"
+
+
+def interval(verdict: Verdict) -> str:
+    """``[+10.1, +14.6]`` in percent, or why there is none."""
+    if verdict.low is None or verdict.high is None:
+        return "(no 95 % interval)"
+    return f"[{(verdict.low - 1) * 100:+.1f}, {(verdict.high - 1) * 100:+.1f}]"
+
+
+def direction(verdict: Verdict, metric: Metric) -> str:
+    """``better`` or ``worse`` than the baseline for a different verdict, else the verdict."""
+    if verdict.word != "different" or verdict.ratio is None:
+        return verdict.word
+    return "better" if (verdict.ratio > 1) == metric.higher_is_better else "worse"
+
+
+def arm_name(analysis: Analysis, arm: str) -> str:
+    """The arm, and its path where the name does not say it."""
+    path = analysis.paths.get(arm)
+    return arm if path is None or path == arm else f"{arm} (path {path})"
+
+
+def further_blocks(verdict: Verdict) -> str:
+    """``about 12 more blocks would say``, for an inconclusive verdict."""
+    if verdict.blocks_needed is None:
+        return ""
+    more = verdict.blocks_needed - verdict.n
+    return f"about {more} more block{'s' if more != 1 else ''} needed"
+
+
+def remark(verdict: Verdict) -> str:
+    """Why it is inconclusive, what would settle it, which blocks had no pair; else empty."""
+    notes = [verdict.reason] if verdict.word == "inconclusive" else []
+    if verdict.blocks_needed is not None:
+        notes.append(further_blocks(verdict))
+    if verdict.unpaired:
+        notes.append(f"{verdict.unpaired} block{'s' * (verdict.unpaired > 1)} without a pair")
+    return "; ".join(notes)
+
+
+def _listed(values: Iterable[object]) -> str:
+    texts = list(dict.fromkeys(str(value) for value in values))
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def conditions_line(analysis: Analysis) -> str:
+    """The answer's first line: placement, hosts, tools, conditions, profile, blocks."""
+    runs = analysis.runs
+    hosts = runs.drop_duplicates("host").sort_values("host")
+    where = _listed(
+        f"{row.host} ({row.kind}, {row.arch}{', emulated' if row.emulated is True else ''})"
+        for row in hosts.itertuples()
+    )
+    placement = _listed(runs["placement"].fillna("unknown").sort_values())
+    connections = _listed(sorted(set(runs["concurrency"].astype(int))))
+    plural = "connection" if connections == "1" else "connections"
+    parts = [
+        f"Placement {placement} on {where}",
+        _listed(sorted(runs["tool"].dropna().unique())),
+        f"{connections} {plural}",
+        *_variants(analysis),
+        f"{analysis.profile} profile{' (first look)' if analysis.quick else ''}",
+    ]
+    faults = sorted({str(c) for c in runs["conditions"].dropna()} - {""})
+    if faults:
+        parts.append(f"declared faults: {_listed(faults)}")
+    return f"{', '.join(parts)}, {_blocks(analysis)}."
+
+
+def _variants(analysis: Analysis) -> list[str]:
+    variants = sorted({str(v) for v in analysis.runs["variant"].dropna()} - {""})
+    if not variants:
+        return list(analysis.conditions)
+    named = {level.split("=")[0] for variant in variants for level in variant.split(",")}
+    shared = [c for c in analysis.conditions if c.split("=")[0] not in named]
+    return [_listed(variants), *shared]
+
+
+def _blocks(analysis: Analysis) -> str:
+    counts = sorted({v.blocks for v in analysis.verdicts if v.metric == PRIMARY.name}) or [0]
+    number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    noun = "block" if counts == [1] else "blocks"
+    return f"{number} {noun}{' a cell' if len(analysis.cells) > 1 else ''}"
+
+
+def answer(analysis: Analysis) -> list[str]:
+    """Two to four plain lines: where and how, then what each contrast came to."""
+    pairs = list(analysis.plan.contrasts)
+    lines = [_contrast_line(analysis, arm, base) for arm, base in pairs]
+    shown = lines[: ANSWER_CONTRASTS - 1]
+    rest = lines[ANSWER_CONTRASTS - 1 :]
+    return [conditions_line(analysis), *shown, *([" ".join(rest)] if rest else [])]
+
+
+def _contrast_line(analysis: Analysis, arm: str, base: str) -> str:
+    own = [v for v in analysis.by_contrast(PRIMARY.name) if (v.arm, v.baseline) == (arm, base)]
+    name = f"{arm_name(analysis, arm)} vs {arm_name(analysis, base)}"
+    if len(own) == 1:
+        return f"{name}: {change(own[0])}, {_single(own[0])}."
+    words = [direction(v, PRIMARY) for v in own]
+    counts = [
+        f"{text} in {words.count(word)}"
+        for word, text in (
+            ("better", "different (faster)"),
+            ("worse", "different (slower)"),
+            ("equivalent", "equivalent"),
+            ("inconclusive", "inconclusive"),
+        )
+        if word in words
+    ]
+    ratios = [v.ratio for v in own if v.ratio is not None]
+    span = f", {percent(min(ratios))} to {percent(max(ratios))} {PRIMARY.words}" if ratios else ""
+    return f"{name}: {', '.join(counts)} of {len(own)} cells{span}."
+
+
+def _single(verdict: Verdict) -> str:
+    if verdict.word == "equivalent":
+        return f"equivalent within {margin_text(verdict.margin)}"
+    if verdict.word == "inconclusive":
+        more = further_blocks(verdict)
+        return f"inconclusive: {verdict.reason}{f'; {more}' if more else ''}"
+    return verdict.word
+
+
+def gate_line(analysis: Analysis) -> str | None:
+    """A warning where the baseline differs from itself; None where it does not."""
+    failed = [gate for gate in analysis.gates if gate.outcome == "failed"]
+    if not failed:
+        return None
+    cells = "; ".join(f"{g.verdict.cell.label}: {change(g.verdict)}" for g in failed)
+    end = "a first look only warns." if analysis.quick else "the campaign fails its A/A gate."
+    return f"A/A: two identical deployments of {analysis.plan.baseline} differ ({cells}); {end}"
+
+
+def margin_text(ratio_less_one: float | None) -> str:
+    """``2.0 %``; ``none`` where there is none."""
+    return "none" if ratio_less_one is None else f"{ratio_less_one * 100:.1f} %"
+
+
+def floor_text(floor: float | None) -> str:
+    """A noise floor in log units as percent."""
+    return margin_text(None if floor is None else math.expm1(floor))
+
+
+def quantity(value: float | None, metric: Metric) -> str:
+    """A stored value in the metric's display unit, without the unit."""
+    if value is None or math.isnan(value):
+        return "none"
+    shown = value * metric.scale
+    return f"{shown:,.0f}" if shown >= 1000 else f"{shown:.1f}"

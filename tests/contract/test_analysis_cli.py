@@ -1,0 +1,106 @@
+"""``python -m analysis``: what it prints, writes and exits with."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "pure"))
+
+import blockfiles
+from synthetic_dataset import Campaign, add_campaign
+
+from analysis.__main__ import app
+from collector.dataset.commands import register
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments], prog_name="python -m analysis")
+
+
+def make(state: Path, **changes: object) -> None:
+    add_campaign(state, Campaign(**{"histograms": False, "blocks": 6, **changes}))  # type: ignore[arg-type]
+
+
+def test_alone_it_explains_itself() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "analysis"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert "report" in done.stdout
+    assert "Usage: python -m analysis" in done.stdout
+
+
+def test_report_writes_its_files_and_ends_with_the_path(tmp_path: Path) -> None:
+    make(tmp_path)
+    done = run("report", "--state", tmp_path, "--experiment", "web")
+    assert done.exit_code == 0, done.output
+    folder = tmp_path / "results" / "report" / "web"
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "report.html", "verdicts.csv", "aa.csv", "arms.csv", "blocks.csv", "cpu.csv", "latency.csv",
+        "consistency.csv", "published.csv", "replication.csv", "account.csv", "environment.csv",
+    }  # fmt: skip
+    lines = done.output.rstrip().splitlines()
+    assert lines[-1] == f"Report: {folder / 'report.html'}"
+    assert lines[-4].startswith("Placement same_core on lab-2 (virtual, x86_64), wrk")
+    assert lines[-3].startswith("sharedvolume vs tcp-loopback: +")
+
+
+@pytest.mark.parametrize(("profile", "code"), [("quick", 0), ("standard", 1)])
+def test_a_failed_gate_is_a_warning_in_a_first_look_only(
+    tmp_path: Path, profile: str, code: int
+) -> None:
+    make(tmp_path, twin=1.2, profile=profile)
+    done = run("report", "--state", tmp_path, "--experiment", "web")
+    assert done.exit_code == code
+    assert "Warning: A/A" in done.output
+    assert (tmp_path / "results" / "report" / "web" / "report.html").exists()
+
+
+def test_a_dataset_that_the_collector_made_is_understood(tmp_path: Path) -> None:
+    blockfiles.Campaign(blocks=6).write(tmp_path)
+    collector = typer.Typer()
+    register(collector)
+    assert CliRunner().invoke(collector, ["collect", "--state", str(tmp_path)]).exit_code == 0
+    done = run("report", "--state", tmp_path, "--experiment", "web")
+    assert done.exit_code == 0, done.output
+    assert "18 planned = 18 good" in done.output
+    assert "Placement same_core on lab-2 (virtual, x86_64), wrk, 16 connections" in done.output
+    assert "different." in done.output
+
+
+def test_no_dataset_is_exit_3_with_the_command_that_makes_it(tmp_path: Path) -> None:
+    done = run("report", "--state", tmp_path, "--experiment", "web")
+    assert done.exit_code == 3
+    assert "python -m collector collect --state" in done.output
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--experiment", "wbe"], "did you mean 'web'"),
+        (["--experiment", "../../x"], "is not in the dataset"),
+        (["--experiment", "web", "--campaign", "no"], "has no campaign 'no'"),
+    ],
+)
+def test_bad_input_is_exit_2_in_one_line(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    make(tmp_path)
+    done = run("report", "--state", tmp_path, *arguments)
+    assert done.exit_code == 2
+    assert message in done.output
+
+
+def test_usage_is_exit_2() -> None:
+    assert run("report").exit_code == 2
+    assert run("nothing").exit_code == 2

@@ -1,0 +1,248 @@
+"""Makes a dataset with a known effect: index, Parquet parts and plan, as the contracts say.
+
+The seed decides every number. ``effect`` is the true throughput ratio of each arm to the baseline;
+latency follows from Little's law, CPU per request from the inverse.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from collector.schema import TABLES
+
+TYPES = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+}
+
+
+@dataclass
+class Campaign:
+    """What to make. ``arms`` maps an arm to its true ratio; the first is the baseline."""
+
+    name: str = "web-20261121t113000-1f3a"
+    experiment: str = "web"
+    arms: Mapping[str, float] = field(
+        default_factory=lambda: {"tcp-loopback": 1.0, "sharedvolume": 1.12, "combined": 1.0}
+    )
+    blocks: int = 8
+    noise: float = 0.01
+    twin: float = 1.0
+    seed: int = 7
+    profile: str = "quick"
+    cells: Sequence[Mapping[str, Any]] = (
+        {"host": "lab-2", "variant": "keepalive=true", "tool": "wrk", "concurrency": 16},
+    )
+    started: float = 1_795_000_000.0
+    histograms: bool = True
+    run_values: Mapping[str, Any] = field(default_factory=dict)
+    arm_values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    with_plan: bool = True
+    question: str = "Is a Unix socket faster than loopback TCP between nginx and its application?"
+
+
+def add_campaign(state: Path, campaign: Campaign, superseded: Iterable[list[Any]] = ()) -> None:
+    """Add a campaign's parts to the dataset under ``state``, making it where there is none."""
+    rows = _rows(campaign)
+    folder = state / "results" / "dataset"
+    (folder / "parts").mkdir(parents=True, exist_ok=True)
+    path = folder / "index.json"
+    index = (
+        json.loads(path.read_text())
+        if path.exists()
+        else {"schema": 1, "generation": 0, "parts": [], "superseded": []}
+    )
+    index["generation"] += 1
+    index["superseded"].extend(superseded)
+    for table, values in rows.items():
+        index["parts"].append(write_part(folder, table, campaign.name, values))
+    path.write_text(json.dumps(index))
+    if campaign.with_plan:
+        home = state / "results" / "campaigns" / campaign.name
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "plan.json").write_text(json.dumps(_plan(campaign, rows["runs"])))
+        (home / "finished").touch()
+
+
+def write_part(
+    folder: Path, table: str, campaign: str, rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Write one part and return its entry in the index."""
+    columns = TABLES[table]
+    schema = pa.schema([(column.name, TYPES[column.kind]) for column in columns])
+    data = [{column.name: row.get(column.name) for column in columns} for row in rows]
+    digest = hashlib.sha256(json.dumps([table, campaign, data]).encode()).hexdigest()
+    name = f"parts/{table}-{digest}.parquet"
+    pq.write_table(pa.Table.from_pylist(data, schema=schema), folder / name)
+    return {
+        "table": table,
+        "campaign": campaign,
+        "file": name,
+        "sha256": digest,
+        "rows": len(data),
+        "blocks": [],
+    }
+
+
+def _rows(campaign: Campaign) -> dict[str, list[dict[str, Any]]]:
+    rng = np.random.default_rng(campaign.seed)
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+    block = 0
+    for replicate in range(1, campaign.blocks + 1):
+        for cell in campaign.cells:
+            block += 1
+            _add_block(
+                campaign=campaign, cell=cell, replicate=replicate, block=block, rng=rng, rows=rows
+            )
+    return rows
+
+
+def _add_block(
+    *,
+    campaign: Campaign,
+    cell: Mapping[str, Any],
+    replicate: int,
+    block: int,
+    rng: np.random.Generator,
+    rows: dict[str, list[dict[str, Any]]],
+) -> None:
+    baseline = next(iter(campaign.arms))
+    slots = [(arm, "a", ratio) for arm, ratio in campaign.arms.items()]
+    slots.append((baseline, "b", campaign.twin))
+    level = 12_000.0 * float(np.exp(rng.normal(0, 0.05)))
+    for position, at in enumerate(rng.permutation(len(slots)), start=1):
+        arm, copy, ratio = slots[int(at)]
+        rate = level * ratio * float(np.exp(rng.normal(0, campaign.noise)))
+        place = {"replicate": replicate, "block": block, "position": position}
+        row = _run(campaign, cell, {**place, "arm": arm, "copy": copy}, rate)
+        rows["runs"].append(row)
+        rows["bindings"].append(_binding(row))
+        rows["containers"].extend(_containers(row, campaign, rng))
+        if campaign.histograms:
+            rows["histograms"].extend(_histogram(row, rng))
+
+
+def _run(
+    campaign: Campaign,
+    cell: Mapping[str, Any],
+    slot: Mapping[str, Any],
+    rate: float,
+) -> dict[str, Any]:
+    arm, copy, block = slot["arm"], slot["copy"], slot["block"]
+    mean = cell["concurrency"] / rate
+    requests = int(rate * 2)
+    identity = hashlib.sha256(f"{campaign.name} {block} {arm} {copy}".encode()).hexdigest()
+    cpu = 1.6
+    row: dict[str, Any] = {
+        "run": identity[:16],
+        "attempt": 1,
+        "state": "good",
+        "campaign": campaign.name,
+        "experiment": campaign.experiment,
+        "tranche": 1,
+        **slot,
+        "path": arm,
+        "deployment": f"sl-{block}-{arm}-{copy}",
+        "load_host": "lab-1",
+        "profile": campaign.profile,
+        "placement": "same_core",
+        "arch": "x86_64",
+        "kind": "virtual",
+        "emulated": False,
+        "conditions": "",
+        "started_wall_s": campaign.started + 10.0 * block + slot["position"],
+        "measured_s": 2.0,
+        "planned_s": 2.0,
+        "exit_code": 0,
+        "tool_version": "4.1.0",
+        "duration_s": 2.0,
+        "requests": requests,
+        "throughput_rps": rate,
+        "transfer_bytes": requests * 250,
+        "latency_mean_s": mean,
+        "latency_p50_s": mean * 0.95,
+        "latency_p99_s": mean * 2.5,
+        "containers_cpu_s": cpu,
+        "host_cpu_s": cpu + 0.2,
+        "unattributed_cpu_s": 0.18,
+        "load_cpu_s": 0.7,
+        "little_ratio": 1.0,
+    }
+    row.update(cell)
+    row.update(campaign.run_values)
+    row.update(campaign.arm_values.get(arm, {}))
+    return row
+
+
+def _containers(
+    row: Mapping[str, Any], campaign: Campaign, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    tasks = {"combined": 1.0} if row["arm"] == "combined" else {"proxy": 0.4, "app-0": 0.6}
+    cpu = row["containers_cpu_s"]
+    own = [
+        {"container": task, "measured": True, "cpu_s": None if cpu is None else cpu * share}
+        for task, share in tasks.items()
+    ]
+    idle = {"container": "proxy", "measured": False, "cpu_s": float(rng.uniform(0.001, 0.003))}
+    common = {"run": row["run"], "attempt": row["attempt"], "deployment": row["deployment"]}
+    return [{**common, "container_id": "0" * 64, **part} for part in [*own, idle]]
+
+
+def _histogram(row: Mapping[str, Any], rng: np.random.Generator) -> list[dict[str, Any]]:
+    samples = rng.lognormal(np.log(row["latency_p50_s"] * 1e6), 0.35, row["requests"])
+    values, counts = np.unique(np.maximum(samples, 1).astype(int), return_counts=True)
+    return [
+        {"run": row["run"], "attempt": row["attempt"], "value_us": int(v), "count": int(c)}
+        for v, c in zip(values, counts, strict=True)
+    ]
+
+
+def _binding(row: Mapping[str, Any]) -> dict[str, Any]:
+    containers = {
+        "proxy": {
+            "id": "0" * 64,
+            "image": "sha256:" + "ab" * 32,
+            "cpus": [1],
+            "memory_limit_bytes": 268435456,
+        }
+    }
+    keys = ("campaign", "block", "attempt", "deployment", "arm", "copy", "host")
+    return {
+        **{key: row[key] for key in keys},
+        "node": "node-1",
+        "allocation": "allocation-1",
+        "endpoint": "http://198.18.0.12:24001/",
+        "containers": json.dumps(containers),
+        "variables": json.dumps({"keepalive": True, "path": row["path"]}),
+        "environment": json.dumps({"kernel": "6.1.0-18-amd64", "cpu_model": "Example CPU"}),
+        "load_environment": json.dumps({"tools": {"wrk": {"version": "4.1.0"}}}),
+        "readiness_s": 2.1,
+    }
+
+
+def _plan(campaign: Campaign, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    baseline = next(iter(campaign.arms))
+    blocks: dict[int, list[dict[str, Any]]] = {}
+    for row in runs:
+        blocks.setdefault(row["block"], []).append({"run": row["run"], "arm": row["arm"]})
+    return {
+        "schema": 1,
+        "campaign": campaign.name,
+        "experiment": campaign.experiment,
+        "question": campaign.question,
+        "baseline": baseline,
+        "contrasts": [[arm, baseline] for arm in campaign.arms if arm != baseline],
+        "arms": {arm: {"also_differs": None} for arm in campaign.arms},
+        "blocks": [{"block": b, "tranche": 1, "runs": slots} for b, slots in blocks.items()],
+    }
