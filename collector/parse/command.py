@@ -1,0 +1,135 @@
+"""``python -m collector parse``: one JSON object a line for each output found in the files.
+
+``{"file": ..., "index": 0, "record": {...}}``, or in place of the record
+``"error": {"line": 12, "reason": "..."}``. Exit code 0; 1 if an output was refused or a file holds
+none; 2 for wrong usage or a file that cannot be read (the others are still read).
+
+Runs with nothing installed: standard library only, and no typer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from collector.parse import recognise
+from collector.parse.record import ParseError, Record
+from collector.parse.text import SIZE_LIMIT, decode
+
+DONE: Final = 0
+REFUSED: Final = 1
+BAD_INPUT: Final = 2
+
+# What belongs to a tool that was asked for by name; the rest is text around it.
+_KINDS: Final = {"wrk": ("wrk", "quoted"), "ab": ("ab", "quoted", "html")}
+
+Result: TypeAlias = Record | ParseError
+
+
+def parse_outputs(data: bytes, tool: str = "auto") -> Iterator[Result]:
+    """Yield a record or an error for each output in ``data``, in their order.
+
+    ``tool`` is ``wrk`` or ``ab`` to pass over everything else, or ``auto``. Where nothing is found
+    there is one error. Figures are those of standard output; files beside it are not known here.
+    """
+    wanted = "wrk or ab" if tool == "auto" else tool
+    count = 0
+    try:
+        for found in recognise.find_outputs(decode(data)):
+            if tool != "auto" and found.kind not in _KINDS[tool]:
+                continue
+            count += 1
+            try:
+                yield recognise.read(found)
+            except ParseError as error:
+                yield error
+    except ParseError as error:
+        yield error
+        return
+    if not count:
+        begin = "'Running ... test @ ...' or 'This is ApacheBench, ...'"
+        yield ParseError(1, f"truncated: no output of {wanted} found (it begins with {begin})")
+
+
+def _read(name: str) -> bytes:
+    """Return at most one byte more than is parsed, so that memory is bounded."""
+    if name == "-":
+        return sys.stdin.buffer.read(SIZE_LIMIT + 1)
+    with Path(name).open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > SIZE_LIMIT:
+            raise ParseError(1, f"too_large: {size} bytes, at most {SIZE_LIMIT} are read")
+        return stream.read(SIZE_LIMIT + 1)
+
+
+def _results(name: str, tool: str) -> Iterator[Result]:
+    try:
+        data = _read(name)
+    except ParseError as error:
+        yield error
+        return
+    yield from parse_outputs(data, tool)
+
+
+def _as_json(name: str, index: int, result: Result) -> str:
+    body: dict[str, object] = {"file": name, "index": index}
+    if isinstance(result, Record):
+        body["record"] = result.as_dict()
+    else:
+        body["error"] = {"line": result.line, "reason": result.reason}
+    return json.dumps(body, allow_nan=False)
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="collector parse",
+        description="Print what load tools measured: one JSON object a line for each output.",
+        epilog="Exit code 0 done, 1 an output was refused, 2 usage or an unreadable file.",
+    )
+    parser.add_argument(
+        "--tool",
+        choices=("auto", "wrk", "ab"),
+        default="auto",
+        help="whose outputs to read; auto recognises each (default)",
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="file to read, - for stdin")
+    return parser.parse_args(argv)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Parse the files that ``argv`` names and print the results; returns the exit code."""
+    arguments = _arguments(argv)
+    code = DONE
+    for name in arguments.files:
+        try:
+            for index, result in enumerate(_results(name, arguments.tool)):
+                print(_as_json(name, index, result))
+                if isinstance(result, ParseError):
+                    code = max(code, REFUSED)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            print(f"collector parse: {name}: {error.strerror or error}", file=sys.stderr)
+            code = BAD_INPUT
+    sys.stdout.flush()
+    return code
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command with the arguments after ``parse``; returns the exit code."""
+    try:
+        return run(argv)
+    except SystemExit as end:
+        # argparse leaves this way: 0 after --help, 2 after wrong usage.
+        return end.code if isinstance(end.code, int) else BAD_INPUT
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (head) has gone; without this the interpreter complains while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return REFUSED

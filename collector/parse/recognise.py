@@ -1,0 +1,87 @@
+"""Finds the outputs in a file: where each begins and ends, and which tool printed it.
+
+An output ends where the next begins. Outputs of tools that are not read, and outputs that are
+quoted, are found too, so that they are refused by name and not passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from collector.parse import ab, wrk
+from collector.parse.record import ParseError, Record
+
+_NOT_READ: Final = "its outputs are not read (those of wrk and ab are)"
+# What a mailer, a terminal log or a comment puts before every line.
+# Possessive, or a long line of digits would be tried in countless ways.
+_QUOTE: Final = r"(?:[>#|*/;]|[0-9TZ:.,+-]{8,}+|\[[0-9TZ:., +-]++\]|[ \t]++)++"
+
+# Each alternative is named after what it finds; "wrk" and "ab" are read, the others refused.
+_MARKS: Final = re.compile(
+    r"^(?:"
+    r"(?P<wrk>Running [0-9]+[smh] test @ )"
+    r"|(?P<ab>This is ApacheBench, Version |Server Software: )"
+    r"|(?P<html> This is ApacheBench, [^\n]*<br>)"
+    rf"|(?P<quoted>{_QUOTE}(?:Running [0-9]+[smh] test @ |This is ApacheBench, |Server Software: ))"
+    r"|(?P<hey>Summary:\n  Total:\t|response-time,DNS\+dialup,)"
+    r"|(?P<oha>Summary:\n  Success rate:\t|\{\s*\"summary\": ?\{\s*\"successRate\")"
+    r"|(?P<h2load>starting benchmark\.\.\.|finished in [0-9.]+[a-z]+, [0-9.]+ req/s, )"
+    r"|(?P<fortio>\{\s*\"RunType\": ?\")"
+    r")",
+    re.M,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One output: the kind of its mark, its text, the lines before it, and if another follows."""
+
+    kind: str
+    text: str
+    lines_before: int
+    followed: bool
+
+
+def find_outputs(text: str) -> Iterator[Found]:
+    """Yield the outputs in ``text`` in their order. What is outside all of them is not yielded."""
+    previous: tuple[str, int] | None = None
+    lines = counted = 0
+    banner = h2load = False
+    for mark in _MARKS.finditer(text):
+        kind = str(mark.lastgroup)
+        results = kind == "ab" and mark[0].startswith("Server")
+        # Both lines belong to one output: ab's banner and its results, h2load's start and end.
+        if (results and banner) or (h2load and mark[0].startswith("finished")):
+            banner = h2load = False
+            continue
+        banner = kind == "ab" and not results
+        h2load = kind == "h2load"
+        if previous is not None:
+            lines += text.count("\n", counted, previous[1])
+            counted = previous[1]
+            yield Found(previous[0], text[counted : mark.start()], lines, followed=True)
+        previous = (kind, mark.start())
+    if previous is not None:
+        lines += text.count("\n", counted, previous[1])
+        yield Found(previous[0], text[previous[1] :], lines, followed=False)
+
+
+def read(found: Found) -> Record:
+    """Return the record of an output; ``ParseError``, with the line in the file, if refused."""
+    try:
+        match found.kind:
+            case "wrk":
+                return wrk.read_wrk(found.text)
+            case "ab":
+                return ab.read_ab(found.text, followed=found.followed)
+            case "html":
+                raise ParseError(1, "html: the tables of ab -w are not read; run ab without -w")
+            case "quoted":
+                raise ParseError(1, "quoted: remove what stands before each line of the output")
+            case other:
+                raise ParseError(1, f"{other}: {_NOT_READ}")
+    except ParseError as error:
+        raise error.shifted(found.lines_before) from None

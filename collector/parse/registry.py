@@ -1,0 +1,16 @@
+"""The load tools that can be used, by name. A new tool is one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from collector.parse import ab, wrk
+from collector.parse.tool import LoadTool
+
+_ALL: Final[tuple[LoadTool, ...]] = (
+    ab.TOOL,
+    wrk.TOOL,
+)
+TOOLS: Final[Mapping[str, LoadTool]] = MappingProxyType({tool.name: tool for tool in _ALL})

@@ -1,0 +1,115 @@
+"""What a load tool is to the rest of the project: arguments from a load, a record from bytes.
+
+Adding a tool is one module with a ``TOOL``, its fixtures, and one line in ``registry.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from collector.parse.record import Record
+
+DIRECTORY: Final = "{dir}"
+LIBRARY: Final = "{lib}"
+
+# Braces are left out of what a URL may hold because they mark the placeholders.
+_URL: Final = re.compile(r"https?://[!-z|~]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The load of one invocation: for a time or for a number of requests, never both.
+
+    ``timeout_s`` is how long a reply may take. Times are whole seconds of at least one, since that
+    is all that wrk and ab take. Raises ``ValueError`` saying which field is wrong.
+    """
+
+    url: str
+    concurrency: int
+    threads: int
+    duration_s: float | None
+    requests: int | None
+    keepalive: bool
+    timeout_s: float
+
+    def __post_init__(self) -> None:
+        if not _URL.fullmatch(self.url):
+            raise ValueError(f"url: expected http://... without blanks or braces, not {self.url!r}")
+        if self.concurrency < 1 or self.threads < 1:
+            raise ValueError(
+                f"concurrency and threads: at least 1, not {self.concurrency} and {self.threads}"
+            )
+        if (self.duration_s is None) == (self.requests is None):
+            raise ValueError("duration_s, requests: give one of the two, and only one")
+        if self.requests is not None and self.requests < 1:
+            raise ValueError(f"requests: at least 1, not {self.requests}")
+        whole_seconds("timeout_s", self.timeout_s)
+        if self.duration_s is not None:
+            whole_seconds("duration_s", self.duration_s)
+
+
+def whole_seconds(name: str, value: float) -> int:
+    """Return ``value`` as whole seconds; ``ValueError`` names the field if it is not that."""
+    if not (value >= 1 and float(value).is_integer()):
+        raise ValueError(f"{name}: a whole number of seconds of at least 1, not {value}")
+    return int(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a tool can do, for plans that ask for more than every tool offers."""
+
+    open_loop: bool
+    unix_sockets: bool
+    histogram: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """How to start a tool once: pure data, the same on every host.
+
+    ``argv`` and ``env`` hold two placeholders: ``{dir}``, an empty directory for what the tool
+    writes, and ``{lib}``, the directory of this package's own files for tools (the Lua script).
+    ``files`` maps a role to the name of a file in ``{dir}``; the bytes come back to
+    ``LoadTool.parse`` under the role.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def placed(self, directory: str, library: str) -> Invocation:
+        """Return the invocation with both placeholders replaced."""
+
+        def place(text: str) -> str:
+            return text.replace(DIRECTORY, directory).replace(LIBRARY, library)
+
+        return Invocation(
+            tuple(map(place, self.argv)),
+            {name: place(value) for name, value in self.env.items()},
+            self.files,
+        )
+
+
+class LoadTool(Protocol):
+    """A load tool. Implementations keep no state."""
+
+    @property
+    def name(self) -> str:
+        """Name of the program and of the tool in experiments."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the tool can do."""
+
+    def arguments(self, load: Load) -> Invocation:
+        """Return how to start the tool; ``ValueError`` if it cannot make this load."""
+
+    def parse(self, stdout: bytes, files: Mapping[str, bytes]) -> Record:
+        """Return the record of exactly one output; ``ParseError`` if it is refused."""
+
+    def histogram(self, files: Mapping[str, bytes]) -> list[tuple[int, int]]:
+        """Return (value in us, count), values rising; empty if the tool writes none."""

@@ -1,0 +1,130 @@
+"""Real outputs of wrk 4.1.0 and ab 2.4.71 against the exact records expected of them.
+
+``<name>.json`` beside an output holds ``outputs``, what is read from standard output alone, and
+``run``, the record together with the tool's own file where there is one. Columns that are absent
+there are null.
+"""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+
+from collector import schema
+from collector.parse import TOOLS, ParseError, Record
+from collector.parse.command import parse_outputs
+from collector.parse.histogram import parse_histogram
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "parse"
+OUTPUTS = sorted(FIXTURES.glob("*/*.txt"))
+ROLES = {"wrk": ("histogram", ".tsv"), "ab": ("percentiles", ".csv")}
+
+
+def told(record: Record) -> dict[str, object]:
+    return {name: value for name, value in record.as_dict().items() if value is not None}
+
+
+def files_of(path: Path) -> dict[str, bytes]:
+    role, suffix = ROLES[path.parent.name]
+    beside = path.with_suffix(suffix)
+    return {role: beside.read_bytes()} if beside.exists() else {}
+
+
+@pytest.mark.parametrize("path", OUTPUTS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_output_gives_exactly_the_expected_record(path: Path) -> None:
+    expected = json.loads(path.with_suffix(".json").read_text())
+    found = [
+        {"line": result.line, "reason": result.reason}
+        if isinstance(result, ParseError)
+        else told(result)
+        for result in parse_outputs(path.read_bytes())
+    ]
+    assert found == expected["outputs"]
+    files = files_of(path)
+    assert ("run" in expected) == bool(files)
+    if files:
+        tool = TOOLS[path.parent.name]
+        assert told(tool.parse(path.read_bytes(), files)) == expected["run"]
+
+
+def test_record_has_the_fields_of_the_schema() -> None:
+    assert tuple(Record.__dataclass_fields__) == schema.RECORD_FIELDS
+    record = Record(tool="wrk", requests=0)
+    assert tuple(record.as_dict()) == schema.RECORD_FIELDS
+    assert {
+        value for name, value in record.as_dict().items() if name not in ("tool", "requests")
+    } == {None}
+    with pytest.raises(AttributeError):
+        record.requests = 1  # type: ignore[misc]
+
+
+def test_golden_values_have_the_types_of_the_schema() -> None:
+    kinds = {"string": str, "int64": int, "float64": float}
+    types = {column.name: kinds[column.kind] for column in schema.RECORD}
+    for path in OUTPUTS:
+        files = files_of(path)
+        if not files:
+            continue
+        record = TOOLS[path.parent.name].parse(path.read_bytes(), files)
+        for name, value in told(record).items():
+            assert type(value) is types[name], (path, name)
+
+
+@pytest.mark.parametrize("name", ["histogram", "stall", "threads", "status_503"])
+def test_recorded_latencies_are_those_of_the_expanded_samples(name: str) -> None:
+    path = FIXTURES / "wrk" / f"{name}.txt"
+    record = TOOLS["wrk"].parse(path.read_bytes(), files_of(path))
+    rows = parse_histogram(path.with_suffix(".tsv").read_bytes())
+    samples = sorted(value / 1e6 for value, count in rows for _ in range(count))
+    assert record.latency_mean_s == pytest.approx(statistics.fmean(samples), rel=1e-9)
+    assert record.latency_sd_s == pytest.approx(statistics.stdev(samples), rel=1e-9)
+    assert (record.latency_min_s, record.latency_max_s) == (samples[0], samples[-1])
+    for percent in (50, 75, 90, 95, 99):
+        value = getattr(record, f"latency_p{percent}_s")
+        # The definition: enough samples do not exceed it, and fewer are below it.
+        assert 100 * sum(sample <= value for sample in samples) >= percent * len(samples)
+        assert 100 * sum(sample < value for sample in samples) < percent * len(samples)
+
+
+def test_back_filling_the_recorded_samples_gives_what_wrk_printed() -> None:
+    """The file holds what wrk recorded: wrk's own correction leads from it to the printed figures.
+
+    See stats_correct in wrk's src/stats.c; the interval is what a connection has for a request.
+    """
+    path = FIXTURES / "wrk" / "stall.txt"
+    record = TOOLS["wrk"].parse(path.read_bytes(), files_of(path))
+    recorded = dict(parse_histogram(path.with_suffix(".tsv").read_bytes()))
+    interval = 60  # us: 66,312.89 requests a second over 4 connections
+    filled = dict(recorded)
+    for value, count in recorded.items():
+        for earlier in range(value - interval, interval, -interval):
+            filled[earlier] = filled.get(earlier, 0) + count
+    samples = [value / 1e6 for value, count in sorted(filled.items()) for _ in range(count)]
+    assert round(statistics.fmean(samples), 5) == record.latency_corrected_mean_s
+    assert round(statistics.stdev(samples), 5) == record.latency_corrected_sd_s
+    for percent in (75, 90, 99):
+        rank = -(-len(samples) * percent // 100)
+        printed = getattr(record, f"latency_corrected_p{percent}_s")
+        assert round(samples[rank - 1], 6 if percent < 90 else 5) == printed
+
+
+def test_back_filled_latencies_do_not_reach_the_recorded_ones() -> None:
+    path = FIXTURES / "wrk" / "stall.txt"
+    record = TOOLS["wrk"].parse(path.read_bytes(), files_of(path))
+    # The server stood still twice, 150 and 80 ms: 8 samples of 66,355, but a tenth as printed.
+    assert record.latency_p99_s is not None and record.latency_p99_s < 0.0001
+    assert record.latency_corrected_p90_s is not None and record.latency_corrected_p90_s > 0.05
+
+
+@pytest.mark.parametrize(
+    "module", ["wrk", "ab", "ab_percentiles", "histogram", "text", "record", "ab_report"]
+)
+def test_examples_in_docstrings_hold(module: str) -> None:
+    result = doctest.testmod(importlib.import_module(f"collector.parse.{module}"))
+    assert result.failed == 0
+    assert result.attempted > 0 or module in ("record", "ab_report")
