@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from collector import daily
 from collector.campaign import commands as campaign
 from collector.dataset import commands as dataset
 from collector.plan import commands as plan
@@ -15,5 +16,5 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for room in (plan, campaign, dataset):
+for room in (plan, campaign, dataset, daily):
     room.register(app)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -53,11 +54,11 @@ class Cluster:
     def check(self, nodes: Mapping[str, str]) -> None:
         """Refuse to start unless every node is ready; ``nodes``: host name to what it is for."""
         try:
-            known = {node["Name"]: node for node in self._api.nodes.get_nodes()}
+            known = self.nodes()
         except (BaseNomadException, OSError) as error:
             raise NotReadyError(f"Nomad does not answer: {error}. (make status)") from None
         for name, purpose in nodes.items():
-            status = known.get(name, {}).get("Status", "not registered")
+            status = known.get(name, "not registered")
             if status != "ready":
                 raise NotReadyError(f"Nomad node {name} ({purpose}) is {status}, not ready")
 
@@ -145,24 +146,42 @@ class Cluster:
         ]
         return running[0] if len(running) == 1 else None
 
+    def nodes(self) -> dict[str, str]:
+        """Return the status of every registered node, by name."""
+        return {node["Name"]: node["Status"] for node in self._api.nodes.get_nodes()}
+
+    def job_lines(self, identity: str) -> list[str]:
+        """Return the last lines of every task of a job's allocations."""
+        lines = []
+        for allocation in self._api.job.get_allocations(identity):
+            for task in allocation["TaskStates"] or {}:
+                lines.append(f"== {identity} {task}")
+                for stream in ("stdout", "stderr"):
+                    lines += self.last_lines(allocation["ID"], task, stream)
+        return lines
+
     def ours(self) -> list[str]:
         """Return the ids of all jobs that an engine has left or runs."""
         return [job["ID"] for job in self._api.jobs.get_jobs(prefix=PREFIX)]
 
     def stop(self, identities: list[str]) -> None:
-        """Stop and forget the jobs, and wait until nothing of them runs."""
+        """Stop the jobs, wait until nothing of them runs, then forget them.
+
+        Forgetting first would hide allocations that still run.
+        """
         allocations = []
         for identity in identities:
-            try:
+            with suppress(URLNotFoundNomadException):
+                self._api.job.deregister_job(identity)
                 allocations += [one["ID"] for one in self._api.job.get_allocations(identity)]
-                self._api.job.deregister_job(identity, purge=True)
-            except URLNotFoundNomadException:
-                continue
         deadline = time.monotonic() + STOP_S
         while allocations and time.monotonic() < deadline:
             allocations = [one for one in allocations if self._runs(one)]
             if allocations:
                 time.sleep(POLL_S)
+        for identity in identities:
+            with suppress(URLNotFoundNomadException):
+                self._api.job.deregister_job(identity, purge=True)
 
     def _runs(self, allocation: str) -> bool:
         try:

@@ -101,7 +101,7 @@ def _watch_parent() -> None:
     """End when standard input ends: an Ansible worker runs nothing on Ctrl-C, it is just gone."""
 
     def watch() -> None:
-        while sys.stdin.buffer.read(4096):
+        while os.read(0, 4096):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -78,11 +78,11 @@ def create(results: Path, plan: Plan) -> Campaign:
 
 
 def newest_unfinished(results: Path, experiment: str) -> Campaign | None:
-    """Return the newest campaign of the experiment that still has blocks to do."""
+    """Return the newest campaign of the experiment if it still has blocks to do."""
     for path in sorted(results.glob(f"campaigns/{experiment}-*/plan.json"), reverse=True):
         plan = Plan.from_json(path.read_bytes())
-        if plan.experiment == experiment and not (path.parent / "finished").exists():
-            return Campaign(path.parent, plan)
+        if plan.experiment == experiment:
+            return None if (path.parent / "finished").exists() else Campaign(path.parent, plan)
     return None
 
 

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-RANGE = ipaddress.ip_network("198.18.0.0/16")
+RANGE = ipaddress.IPv4Network("198.18.0.0/16")
 
 
 def settings() -> tuple[str, ipaddress.IPv4Network, int]:

@@ -1,0 +1,150 @@
+# socklab: two commands, `make lab` and `make test`; each installs what it needs first.
+#
+#   make lab [experiment=web] [profile=quick] [blocks=N] [new=1] [hosts=2]
+#   make lab lab=mine subnet=198.18.7.0/24       a second lab beside the first
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+lab     ?= socklab
+subnet  ?= 198.18.0.0/24
+hosts   ?= 2
+experiment ?= web
+inventory  ?= inventories/local
+
+export SOCKLAB_ID := $(lab)
+export SOCKLAB_SUBNET := $(subnet)
+export SOCKLAB_HOSTS := $(hosts)
+export ANSIBLE_FORCE_COLOR ?= 0
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+STATE = .lab/$(lab)
+EXTRA = -e experiment=$(experiment) $(if $(profile),-e profile=$(profile)) $(if $(blocks),-e blocks=$(blocks)) \
+        $(if $(seed),-e seed=$(seed)) $(if $(new),-e new=true)
+PLAYBOOK = $(BIN)/ansible-playbook lab.yml -i $(inventory) $(EXTRA)
+
+##@ Every day
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: lab
+lab: $(VENV)/.lab ## From nothing to a report: set-up, hosts, cluster, workloads, measure, collect, analyse
+	@$(BIN)/python -I -S collector/lock.py check $(STATE)
+	@$(PLAYBOOK)
+
+.PHONY: plan
+plan: $(VENV)/.lab ## Show what an experiment would run and could detect; touches no host
+	@$(BIN)/python -m collector plan $(experiment) -i $(inventory) $(if $(profile),--profile $(profile)) $(if $(blocks),--blocks $(blocks))
+
+.PHONY: doctor
+doctor: $(VENV)/.lab ## Say what is missing, what would be made, and how long that takes
+	@$(BIN)/python -m collector doctor -i $(inventory)
+
+.PHONY: status
+status: $(VENV)/.lab ## Show hosts, cluster, campaigns
+	@$(BIN)/python -m collector status -i $(inventory)
+
+.PHONY: ssh
+ssh: $(VENV)/.lab ## Log in to a host: make ssh host=lab-2
+	@$(BIN)/python -m collector ssh $(host) -i $(inventory)
+
+.PHONY: logs
+logs: $(VENV)/.lab ## Show what a running arm's tasks wrote: make logs arm=sharedvolume
+	@$(BIN)/python -m collector logs $(arm) -i $(inventory)
+
+.PHONY: shell
+shell: $(VENV)/.lab ## A shell in which nomad, consul and python talk to the lab
+	@$(BIN)/python -m collector shell -i $(inventory)
+
+.PHONY: teardown
+teardown: $(VENV)/.lab ## Take the lab down; results stay in .lab/*/results
+	@$(BIN)/ansible-playbook lab.yml -i $(inventory) --tags teardown
+
+.PHONY: clean
+clean: ## Remove what was built here: virtual environment, test caches, cached images
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .ansible
+	find . -name __pycache__ -not -path './.lab/*' -prune -exec rm -rf {} +
+	if command -v podman > /dev/null; then podman images --quiet --filter label=socklab.image | sort -u | xargs -r podman rmi --force; fi
+
+##@ Tests: make test, or one layer
+LAYERS := static pure contract render jobs lab
+PYTEST = $(BIN)/python -m pytest -q
+# prints how long a layer took, whatever became of it
+layer = @start=$$SECONDS; echo "== layer $(1)"; trap 'echo "== layer $(1): $$((SECONDS - start)) s"' EXIT;
+
+.PHONY: test
+test: $(LAYERS:%=test-%) ## Every layer, the live lab included
+
+.PHONY: test-static
+test-static: $(VENV)/.test ## Formatting, types, imports, Ansible, job files (seconds)
+	$(call layer,static) ruff check .; ruff format --check .; mypy; lint-imports --no-cache; yamllint .; \
+	  ansible-lint --offline -q; ansible-playbook lab.yml --syntax-check > /dev/null; \
+	  $(NOMAD) fmt -check -recursive jobs
+
+.PHONY: test-pure
+test-pure: $(VENV)/.test ## Parsers, plan, dataset, statistics (no machine)
+	$(call layer,pure) $(PYTEST) tests/pure --doctest-modules collector/parse
+
+.PHONY: test-contract
+test-contract: $(VENV)/.test ## Roles, commands, rooms, report in a browser
+	$(call layer,contract) $(PYTEST) tests/contract tests/browser
+
+.PHONY: test-render
+test-render: $(VENV)/.test ## Rendered configurations
+	$(call layer,render) $(PYTEST) tests/render
+
+.PHONY: test-jobs
+test-jobs: $(VENV)/.test ## Job files and their variables
+	$(call layer,jobs) $(PYTEST) tests/jobs
+
+.PHONY: test-lab
+test-lab: $(VENV)/.test ## A live lab of its own (id socklab-test): up, measured, broken, down
+	$(call layer,lab) $(PYTEST) -x tests/lab
+
+.PHONY: test-long
+test-long: $(VENV)/.test ## Kills in every stage (half an hour)
+	$(call layer,long) $(PYTEST) tests/long
+
+.PHONY: bench
+bench: $(VENV)/.test ## Figures: harness overhead, collector, parsers, stages
+	$(BIN)/python benchmarks/parsers.py
+	$(BIN)/python benchmarks/collector.py
+	$(BIN)/python benchmarks/harness.py -i $(inventory)
+
+##@ Set-up
+NOMAD_VERSION := $(shell sed -n 's/^nomad_version: //p' roles/nomad/defaults/main.yml)
+GOARCH := $(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
+NOMAD = $${XDG_CACHE_HOME:-$$HOME/.cache}/socklab/bin/nomad-$(NOMAD_VERSION)-linux-$(GOARCH)
+
+.PHONY: setup
+setup: $(VENV)/.test ## Install everything that lab and test need, pinned
+
+$(BIN)/python:
+	@echo "== virtual environment"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version.split()[0])'
+	@$(PYTHON) -c 'import ensurepip' 2> /dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends python3-venv; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.lab: requirements/lab.txt | $(BIN)/python
+	@echo "== Python packages of the lab, by hash (about a minute)"
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.test: requirements/test.txt $(VENV)/.lab
+	@echo "== Python packages and Debian packages of the tests"
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r $<
+	@missing=; for package in nginx-light chromium; do \
+	   dpkg-query -W -f '$${db:Status-Status}' $$package 2> /dev/null | grep -qx installed || missing="$$missing $$package"; done; \
+	 if [ -n "$$missing" ]; then apt-get update -q && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; fi
+	@$(BIN)/ansible-playbook lab.yml --tags binaries
+	@touch $@
+
+.PHONY: requirements
+requirements: $(VENV)/.test ## Pin the newest versions that requirements/*.in allow
+	cd requirements && for set in lab test; do $(CURDIR)/$(BIN)/pip-compile --upgrade --generate-hashes --strip-extras \
+	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --allow-unsafe -o $$set.txt $$set.in; done

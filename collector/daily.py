@@ -1,0 +1,197 @@
+"""Daily commands on a lab: doctor, status, ssh, logs, shell. They change nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+import consul
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from collector.campaign.cluster import Cluster, read_environment
+from collector.campaign.errors import NOT_READY, CampaignError, NotReadyError
+from collector.campaign.folder import Campaign
+from collector.lock import holder
+from collector.plan.findings import BadInputError
+from collector.plan.inventory import Inventory, load_inventory
+from collector.plan.plan import Plan
+
+GIB: Final = 1 << 30
+DISK_GIB: Final = 8
+MEMORY_GIB: Final = 4
+CONSOLE: Final = Console(markup=False, emoji=False, highlight=False)
+InventoryPath = Annotated[Path, typer.Option("--inventory", "-i", help="As for ansible-playbook.")]
+LOCAL: Final = Path("inventories/local")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (doctor, status, ssh, logs, shell):
+        app.command(command.__name__)(_coded(command))
+
+
+def _coded(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn the project's errors into one line and their exit codes."""
+
+    @wraps(command)
+    def run(*arguments: object, **options: object) -> None:
+        try:
+            command(*arguments, **options)
+        except BadInputError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2) from None
+        except CampaignError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(error.code) from None
+
+    return run
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "socklab" / "bin"
+
+
+def _rows(inventory: Inventory) -> list[tuple[str, str, str]]:
+    """(what, state, what that means) of this machine; a state of 'missing' stops a lab."""
+    virtual = any(host.kind == "virtual" for host in inventory.hosts.values())
+    existing = inventory.lab_state
+    while not existing.exists():
+        existing = existing.parent
+    disk = shutil.disk_usage(existing).free / GIB
+    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    memory = int(fields["MemAvailable"].split()[0]) / (1 << 20)
+    version = 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1
+    rows = [
+        (
+            "CPUs",
+            str(len(os.sched_getaffinity(0))),
+            "two keep load and topology apart",
+        ),
+        ("memory", f"{memory:.1f} GiB", "missing" if memory < MEMORY_GIB else "enough"),
+        ("disk", f"{disk:.0f} GiB free", "missing" if disk < DISK_GIB else "enough"),
+        ("cgroups", f"v{version}", "both layouts are read"),
+        ("KVM", "yes" if Path("/dev/kvm").exists() else "no", "not needed by this inventory"),
+    ]
+    if virtual:
+        root = os.geteuid() == 0
+        rows.append(("privilege", "root" if root else "none", "needed" if root else "missing"))
+        podman = shutil.which("podman")
+        rows.append(("podman", podman or "none", "there" if podman else "will be installed by apt"))
+    cached = sorted(path.name for path in _cache().glob("*")) if _cache().exists() else []
+    for product in ("nomad", "consul"):
+        found = [name for name in cached if name.startswith(product)]
+        go = shutil.which("go")
+        meaning = "there" if found else ("about 5 minutes to build" if go else "from the vendor")
+        rows.append((product, ", ".join(found) or "none cached", meaning))
+    return rows
+
+
+def doctor(inventory: InventoryPath = LOCAL) -> None:
+    """Say what this machine has, what is missing, and how long a lab would take."""
+    hosts = load_inventory(inventory)
+    table = Table("what", "here", "meaning", box=None)
+    rows = _rows(hosts)
+    for row in rows:
+        table.add_row(*row)
+    CONSOLE.print(table)
+    up = (hosts.lab_state / "lab.env").exists()
+    minutes = 4 if up else 8 + 5 * sum("build" in row[2] for row in rows)
+    CONSOLE.print(
+        f"lab {hosts.lab_id}: {'up' if up else 'not up'}; make lab takes about {minutes} minutes. "
+        "What it would change: ansible-playbook lab.yml --check"
+    )
+    if any(row[2] == "missing" for row in rows):
+        raise typer.Exit(NOT_READY)
+
+
+def status(inventory: InventoryPath = LOCAL) -> None:
+    """Show who works on the lab, its hosts in Consul and Nomad, and its campaigns."""
+    hosts = load_inventory(inventory)
+    held = holder(hosts.lab_state)
+    CONSOLE.print(f"lab {hosts.lab_id}: {'in use by ' + held['command'] if held else 'idle'}")
+    for path in sorted(hosts.lab_state.glob("results/campaigns/*/plan.json")):
+        campaign = Campaign(path.parent, Plan.from_json(path.read_bytes()))
+        done, planned = len(campaign.sealed()), len(campaign.plan.blocks)
+        CONSOLE.print(f"campaign {campaign.plan.campaign}: {done} of {planned} blocks")
+    environment = read_environment(hosts.lab_state)
+    address = urlsplit(environment["CONSUL_HTTP_ADDR"])
+    client = consul.Consul(
+        host=address.hostname,
+        port=address.port,
+        scheme="https",
+        token=environment["CONSUL_HTTP_TOKEN"],
+        verify=environment["CONSUL_CACERT"],
+    )
+    table = Table("host", "address", "groups", "Consul", "Nomad", box=None)
+    try:
+        members = {one["Node"] for one in client.catalog.nodes()[1]}
+        nodes = Cluster(hosts.lab_state).nodes()
+    except (OSError, consul.ConsulException) as error:
+        raise NotReadyError(f"the cluster does not answer: {error}") from None
+    for name, host in sorted(hosts.hosts.items()):
+        groups = [group for group, members_of in hosts.groups.items() if name in members_of]
+        server = "servers" in groups and name not in nodes
+        table.add_row(
+            name,
+            host.address,
+            ", ".join(sorted(groups)),
+            "member" if name in members else "absent",
+            "server" if server else nodes.get(name, "absent"),
+        )
+    CONSOLE.print(table)
+
+
+def ssh(host: str, inventory: InventoryPath = LOCAL) -> None:
+    """Log in to a host as Ansible does."""
+    listed = json.loads(
+        subprocess.run(
+            ["ansible-inventory", "-i", str(inventory), "--host", _known(host, inventory)],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+    )
+    argv = ["ssh", *shlex.split(listed.get("ansible_ssh_common_args", ""))]
+    if key := listed.get("ansible_ssh_private_key_file"):
+        argv += ["-i", key]
+    user = listed.get("ansible_user")
+    argv.append(f"{user}@{listed['ansible_host']}" if user else listed["ansible_host"])
+    os.execvp(argv[0], argv)
+
+
+def _known(host: str, inventory: Path) -> str:
+    hosts = load_inventory(inventory).hosts
+    if host not in hosts:
+        raise NotReadyError(f"no host {host!r}; known: {', '.join(sorted(hosts))}")
+    return host
+
+
+def logs(arm: str, inventory: InventoryPath = LOCAL) -> None:
+    """Show the last lines of every task of an arm that is deployed now."""
+    cluster = Cluster(load_inventory(inventory).lab_state)
+    found = [job for job in cluster.ours() if f"-{arm}-" in job]
+    if not found:
+        raise NotReadyError(f"no deployment of {arm!r} is up; up: {cluster.ours() or 'none'}")
+    for job in found:
+        for line in cluster.job_lines(job):
+            CONSOLE.print(line)
+
+
+def shell(inventory: InventoryPath = LOCAL) -> None:
+    """Start a shell with the lab's addresses, CA, tokens and programs."""
+    state = load_inventory(inventory).lab_state
+    environment = {**os.environ, **read_environment(state)}
+    environment["PATH"] = f"{state / 'bin'}:{environment['PATH']}"
+    program = environment.get("SHELL", "/bin/sh")
+    os.execvpe(program, [program], environment)
