@@ -89,7 +89,7 @@ RUNS: Final = (
         ("replicate", "int64", "", "ordinal of the block within its cell"),
         ("tranche", "int64", "", "tranche of the plan that the block belongs to"),
         ("position", "int64", "", "place of the run within its block, from 1"),
-        ("variant", "string", "", "levels of the crossed factors, 'keepalive=on'; empty if none"),
+        ("variant", "string", "", "levels of the crossed factors, 'keepalive=true'; empty if none"),
         ("arm", "string", "", "arm of the experiment"),
         ("copy", "string", "", "a; the baseline's second deployment is b (A/A)"),
         ("path", "string", "", "named way between proxy and application: tcp-loopback, ..."),
@@ -124,7 +124,7 @@ RUNS: Final = (
         ("retransmits", "int64", "", "Tcp RetransSegs on the topology's host"),
         ("little_ratio", "float64", "1", "throughput x mean latency / concurrency"),
         ("block_file", "string", "", "name of the block file"),
-        ("block_sha256", "string", "", "its seal"),
+        ("block_sha256", "string", "", "SHA-256 of the whole block file"),
         ("line", "int64", "", "line of the run in the block file, from 1"),
     )
 )
@@ -172,7 +172,7 @@ BINDINGS: Final = _table(
 
 FILES: Final = _table(
     ("name", "string", "", "file name"),
-    ("kind", "string", "", "block or foreign"),
+    ("kind", "string", "", "block, or foreign: lies among them and is none"),
     ("campaign", "string", "", "campaign id; null for a foreign file"),
     ("block", "int64", "", "block number; null for a foreign file"),
     ("attempt", "int64", "", "attempt; null for a foreign file"),

@@ -1,0 +1,117 @@
+"""A run's columns from its times and counters; null where one of them is not known."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from collector.dataset.counters import (
+    NS,
+    Observed,
+    cpu_of_all_ns,
+    grown,
+    growth_of,
+    host_cpu,
+    network,
+)
+from collector.dataset.fields import Body, maybe_mapping, maybe_number, maybe_whole, whole
+from collector.dataset.header import Deployment, Header
+
+Row = dict[str, Any]
+_UNKNOWN: Final[tuple[Body, Body]] = ({}, {})
+
+
+def _spent_ns(body: Body | None, begin: str, end: str) -> int | None:
+    if body is None:
+        return None
+    first, last = maybe_whole(body, begin), maybe_whole(body, end)
+    return None if first is None or last is None else last - first
+
+
+def times(body: Body, measure: Body) -> Row:
+    """Columns of a run's times, from the monotonic clock, and how it ended."""
+    warmup = maybe_mapping(body, "warmup")
+    warmup_ns = _spent_ns(warmup, "started_monotonic_ns", "ended_monotonic_ns")
+    measured_ns = _spent_ns(measure, "started_monotonic_ns", "ended_monotonic_ns")
+    run_ns = _spent_ns(body, "began_monotonic_ns", "finished_monotonic_ns")
+    started = maybe_whole(measure, "started_wall_ns")
+    overhead_ns = None
+    # A run without warm-up has no such time to take away; one whose warm-up is unknown has.
+    if run_ns is not None and measured_ns is not None and (warmup is None or warmup_ns is not None):
+        overhead_ns = run_ns - measured_ns - (warmup_ns or 0)
+    return {
+        "started_wall_s": None if started is None else started / NS,
+        "warmup_s": None if warmup_ns is None else warmup_ns / NS,
+        "measured_s": None if measured_ns is None else measured_ns / NS,
+        "overhead_s": None if overhead_ns is None else overhead_ns / NS,
+        "exit_code": whole(measure, "exit_code"),
+    }
+
+
+def counters(
+    row: Row, measure: Body, header: Header, deployment: Deployment, observed: Observed
+) -> Row:
+    """CPU, steal, throttling and network columns of a run; ``row`` has its times and record."""
+    seen = observed.windows.get(header.host)
+    mine = [container.id for container in deployment.containers]
+    mine_ns, every_ns = growth_of(seen, mine, "cpu_ns"), cpu_of_all_ns(seen)
+    cpu = host_cpu(seen, header.cpus)
+    user, system = maybe_number(measure, "cpu_user_s"), maybe_number(measure, "cpu_system_s")
+    load_s = None if user is None or system is None else user + system
+    capacity = (row["measured_s"] or 0.0) * (header.cores or 0)
+    known = cpu.busy_s is not None and every_ns is not None
+    return {
+        "containers_cpu_s": None if mine_ns is None else mine_ns / NS,
+        "host_cpu_s": cpu.busy_s,
+        "unattributed_cpu_s": (cpu.busy_s or 0.0) - (every_ns or 0) / NS if known else None,
+        "load_cpu_s": load_s,
+        "load_cpu_share": load_s / capacity if load_s is not None and capacity > 0 else None,
+        "steal_share": cpu.steal_share,
+        "throttled_count": growth_of(seen, mine, "throttled_count"),
+        "listen_overflows": network(seen, "ListenOverflows"),
+        "retransmits": network(seen, "RetransSegs"),
+        "little_ratio": _little_ratio(row),
+    }
+
+
+def _little_ratio(row: Row) -> float | None:
+    rate, latency, concurrency = (
+        row["throughput_rps"],
+        row["latency_mean_s"],
+        row["concurrency"],
+    )
+    return None if rate is None or latency is None else float(rate * latency / concurrency)
+
+
+def container_rows(run: str, header: Header, measured: Deployment, observed: Observed) -> list[Row]:
+    """Rows of the table ``containers``: one for each container of every deployment in the block."""
+    seen = observed.windows.get(header.host)
+    pairs = {} if seen is None else seen.cgroups
+    after = maybe_mapping(observed.after.get(header.host) or {}, "cgroups") or {}
+    rows = []
+    for deployment in header.deployments.values():
+        for container in deployment.containers:
+            first, last = pairs.get(container.id, _UNKNOWN)
+            now = maybe_mapping(after, container.id) or {}
+            rows.append(
+                {
+                    "run": run,
+                    "attempt": header.attempt,
+                    "deployment": deployment.job,
+                    "container": container.task,
+                    "container_id": container.id,
+                    "measured": deployment is measured,
+                    "cpu_s": _grown_s(first, last, "cpu_ns"),
+                    "cpu_user_s": _grown_s(first, last, "cpu_user_ns"),
+                    "cpu_system_s": _grown_s(first, last, "cpu_system_ns"),
+                    "throttled_count": grown(first, last, "throttled_count"),
+                    "throttled_s": _grown_s(first, last, "throttled_ns"),
+                    "memory_bytes": maybe_whole(now, "memory_bytes"),
+                    "memory_peak_bytes": maybe_whole(now, "memory_peak_bytes"),
+                }
+            )
+    return rows
+
+
+def _grown_s(before: Body, after: Body, key: str) -> float | None:
+    delta = grown(before, after, key)
+    return None if delta is None else delta / NS

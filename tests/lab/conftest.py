@@ -1,0 +1,131 @@
+"""One live lab for all of this layer, with an id, names and a subnet of its own.
+
+It is brought up by the same command that a user types, and taken down at the end. With
+``SOCKLAB_TEST_KEEP=1`` it stays up, for working on a test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = "socklab-test"
+ENVIRONMENT = {
+    **os.environ,
+    "SOCKLAB_ID": LAB,
+    "SOCKLAB_SUBNET": "198.18.64.0/24",
+    "SOCKLAB_HOSTS": "2",
+    "SOCKLAB_STATE": str(ROOT / ".lab" / LAB),
+    "ANSIBLE_FORCE_COLOR": "0",
+    "ANSIBLE_NOCOLOR": "1",
+    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+}
+
+
+@dataclass
+class Lab:
+    """The live lab: where it is and how to command it."""
+
+    state: Path = ROOT / ".lab" / LAB
+    environment: dict[str, str] = field(default_factory=lambda: dict(ENVIRONMENT))
+    up_s: float = 0.0
+    up_output: str = ""
+
+    def run(
+        self, *argv: str, check: bool = True, timeout: float = 600
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as a user of the lab would; its output is shown when the test fails."""
+        done = subprocess.run(
+            argv, cwd=ROOT, env=self.environment, text=True, timeout=timeout, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        print(f"$ {' '.join(argv)}\n{done.stdout[-6000:]}")
+        if check:
+            assert done.returncode == 0, f"exit code {done.returncode}: {done.stdout[-3000:]}"
+        return done
+
+    def playbook(
+        self, *arguments: str, check: bool = True, timeout: float = 1200
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run("ansible-playbook", "lab.yml", *arguments, check=check, timeout=timeout)
+
+    def collector(
+        self, *arguments: str, check: bool = True, timeout: float = 600
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "collector", *arguments, check=check, timeout=timeout)
+
+    def popen(self, *argv: str) -> subprocess.Popen[str]:
+        """Start a command in a session of its own, to be interrupted or killed."""
+        return subprocess.Popen(
+            argv, cwd=ROOT, env=self.environment, text=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def on(self, host: str, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command on a virtual host, as root, without ssh."""
+        return self.run("podman", "exec", f"{LAB}-{host}", *argv, check=check)
+
+    def client_environment(self) -> dict[str, str]:
+        lines = (self.state / "lab.env").read_text().splitlines()
+        mine = dict(line.split("=", 1) for line in lines)
+        return {**self.environment, **mine, "PATH": f"{self.state}/bin:{self.environment['PATH']}"}
+
+    def campaigns(self, experiment: str) -> list[Path]:
+        return sorted((self.state / "results" / "campaigns").glob(f"{experiment}-*"))
+
+    def nomad_jobs(self) -> list[str]:
+        listed = subprocess.run(
+            ["nomad", "operator", "api", "/v1/jobs"],
+            env=self.client_environment(), capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return [job["ID"] for job in json.loads(listed.stdout)]
+
+
+def machine() -> dict[str, list[str]]:
+    """What of podman's a lab could leave behind."""
+
+    def listed(*argv: str) -> list[str]:
+        done = subprocess.run(["podman", *argv], capture_output=True, text=True, check=False)
+        return sorted(line for line in done.stdout.splitlines() if LAB in line)
+
+    return {
+        "containers": listed("ps", "--all", "--format", "{{.Names}}"),
+        "volumes": listed("volume", "ls", "--format", "{{.Name}}"),
+        "networks": listed("network", "ls", "--format", "{{.Name}}"),
+    }
+
+
+def wait_for(condition, limit_s: float, what: str):  # type: ignore[no-untyped-def]
+    """Poll until the condition gives something true; a bound, and its name in the failure."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"not within {limit_s} s: {what}")
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The lab, up and measured once with the default experiment, two blocks."""
+    one = Lab()
+    began = time.monotonic()
+    try:
+        done = one.playbook("-e", "experiment=web", "-e", "blocks=2", timeout=3000)
+        one.up_s = time.monotonic() - began
+        one.up_output = done.stdout
+        yield one
+    finally:
+        if not os.environ.get("SOCKLAB_TEST_KEEP"):
+            one.playbook("--tags", "teardown")
+            assert machine() == {"containers": [], "volumes": [], "networks": []}
+            assert not (one.state / "secrets").exists()
