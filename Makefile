@@ -104,11 +104,11 @@ test-jobs: $(VENV)/.test ## Job files and their variables
 
 .PHONY: test-lab
 test-lab: $(VENV)/.test ## A live lab of its own (id socklab-test): up, measured, broken, down
-	$(call layer,lab) $(PYTEST) -x tests/lab
+	$(call layer,lab) $(PYTEST) -x -m "not long" tests/lab
 
 .PHONY: test-long
-test-long: $(VENV)/.test ## Kills in every stage (half an hour)
-	$(call layer,long) $(PYTEST) tests/long
+test-long: $(VENV)/.test ## Kills in every stage, minutes each; one of them: make test-long part=cluster
+	$(call layer,long) $(PYTEST) -x -m long tests/lab $(if $(part),-k $(part))
 
 .PHONY: bench
 bench: $(VENV)/.test ## Figures: harness overhead, collector, parsers, stages

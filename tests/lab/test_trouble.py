@@ -1,0 +1,268 @@
+"""What goes wrong on a live lab, and what must hold then. Runs after the measurements."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from conftest import LAB, ROOT, Lab, wait_for
+
+MEASURED = re.compile(r"wrk c=16: [\d,]+ requests/s")
+
+
+def generators(lab: Lab) -> list[int]:
+    """Pids, on the load host, of load generators."""
+    found = lab.on("lab-1", "pgrep", "-x", "wrk|ab", check=False).stdout.split()
+    return [int(pid) for pid in found]
+
+
+def ours(lab: Lab) -> list[str]:
+    """Jobs that an engine has left or runs."""
+    return [job for job in lab.nomad_jobs() if job.startswith("sl-")]
+
+
+def attempts(campaign: Path) -> list[dict]:  # type: ignore[type-arg]
+    return [json.loads(line) for line in (campaign / "attempts.jsonl").read_text().splitlines()]
+
+
+def read_until(process: subprocess.Popen[str], pattern: str, limit_s: float = 120) -> str:
+    """Read the process's output up to a line that matches; fail with all of it otherwise."""
+    assert process.stdout is not None
+    said, deadline = "", time.monotonic() + limit_s
+    for line in process.stdout:
+        said += line
+        if re.search(pattern, line):
+            return said
+        if time.monotonic() > deadline:
+            break
+    raise AssertionError(f"never said {pattern!r}: {said}")
+
+
+def kill_group(process: subprocess.Popen[str], number: int) -> None:
+    os.killpg(process.pid, number)
+    process.wait(30)
+
+
+@contextmanager
+def measuring(lab: Lab, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A campaign of two blocks under way, started as its own session."""
+    argv = (sys.executable, "-m", "collector", "measure", "web", "--blocks", "2")
+    process = lab.popen(*argv, "--events", "plain", *arguments)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            kill_group(process, signal.SIGKILL)
+
+
+def go_on(lab: Lab) -> Path:
+    """Finish the newest campaign; check the sum, and that nothing is left on the hosts."""
+    done = lab.collector("measure", "web", "--blocks", "2", "--events", "plain")
+    assert "going on with campaign" in done.stdout
+    campaign = lab.campaigns("web")[-1]
+    said = lab.collector("collect", "--state", str(lab.state)).stdout
+    (line,) = [one for one in said.splitlines() if one.startswith(campaign.name)]
+    assert re.search(r"8 planned = .* 0 quarantined \+ 0 missing", line), line
+    assert ours(lab) == []
+    assert generators(lab) == []
+    return campaign
+
+
+def test_a_killed_controller_leaves_no_generator_and_is_gone_on_with(lab: Lab) -> None:
+    with measuring(lab, "--new") as process:
+        read_until(process, r"block 2 of 2: .*requests/s")
+        sealed = sorted(lab.campaigns("web")[-1].glob("blocks/*.jsonl"))
+        kill_group(process, signal.SIGKILL)
+    wait_for(lambda: generators(lab) == [], 30, "the generator ended with its controller")
+    campaign = go_on(lab)
+    assert [path.name for path in sealed] == ["b0001-a1.jsonl"]
+    assert sealed[0].exists(), "a completed block was measured twice"
+    assert not list(campaign.glob("blocks/b0001-a2*"))
+
+
+def test_ctrl_c_in_ansible_playbook(lab: Lab) -> None:
+    argv = ("ansible-playbook", "lab.yml", "--tags", "measure", "-e", "blocks=2", "-e", "new=true")
+    process = lab.popen(*argv)
+    try:
+        said = read_until(process, r"block 1 of 2: .*requests/s")
+        assert re.search(MEASURED, said), "figures appear while the playbook runs"
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(30)
+    finally:
+        if process.poll() is None:
+            kill_group(process, signal.SIGKILL)
+    assert process.returncode != 0
+    wait_for(lambda: generators(lab) == [], 30, "the generator ended")
+    wait_for(
+        lambda: not [job for job in lab.nomad_jobs() if job.startswith("sl-")], 60, "jobs stopped"
+    )
+    go_on(lab)
+
+
+def test_a_killed_generator_costs_an_attempt_not_a_row(lab: Lab) -> None:
+    with measuring(lab, "--new") as process:
+        read_until(process, r"block 1 of 2: deploying")
+        pid = wait_for(lambda: generators(lab), 60, "a generator runs")[0]
+        lab.on("lab-1", "kill", "-KILL", str(pid))
+        wait_for(lambda: generators(lab) not in ([], [pid]), 30, "the next run began")
+        second = wait_for(
+            lambda: [one for one in generators(lab) if one != pid], 30, "a measured part runs"
+        )[0]
+        time.sleep(1.5)  # into the measured part: the warm-up takes one second
+        current = generators(lab)
+        lab.on("lab-1", "kill", "-KILL", str((current or [second])[0]))
+        read_until(process, r"block 1, attempt 1: failed runs")
+        read_until(process, r"is done", 180)
+    campaign = lab.campaigns("web")[-1]
+    first = [one for one in attempts(campaign) if one["block"] == 1]
+    assert [one["redo"] for one in first] == [True, False]
+    said = lab.collector("collect", "--state", str(lab.state)).stdout
+    (line,) = [one for one in said.splitlines() if one.startswith(campaign.name)]
+    assert re.search(r"8 planned = .* 0 missing", line), line
+    assert list(campaign.glob("blocks/b0001-a1.jsonl")), "the failed attempt stays on record"
+
+
+def test_a_second_command_is_refused_and_told_who_holds(lab: Lab) -> None:
+    with measuring(lab, "--new") as process:
+        read_until(process, "deploying")
+        refused = lab.run("make", f"lab={LAB}", "subnet=198.18.64.0/24", "lab", check=False)
+        assert refused.returncode != 0
+        assert f"in use by process {process.pid}" in refused.stdout
+        kill_group(process, signal.SIGTERM)
+        assert process.returncode == 130
+    go_on(lab)
+
+
+def test_a_changed_host_key_is_refused(lab: Lab, tmp_path: Path) -> None:
+    known = lab.state / "ssh" / "known_hosts"
+    kept = known.read_text()
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True
+    )
+    other = " ".join((tmp_path / "other.pub").read_text().split()[:2])
+    address = "198.18.64.12"
+    lines = [line for line in kept.splitlines() if not line.startswith(address)]
+    try:
+        known.write_text("\n".join([*lines, f"{address} {other}", ""]))
+        refused = lab.collector("measure", "web", "--blocks", "1", "--new", check=False)
+        assert refused.returncode == 3
+        assert "another ssh host key" in refused.stdout
+        assert "lab-2" in refused.stdout
+        known.write_text("\n".join([*lines, ""]))
+        unknown = lab.collector("measure", "web", "--blocks", "1", "--new", check=False)
+        assert unknown.returncode == 3
+        assert "lab-2" in unknown.stdout
+    finally:
+        known.write_text(kept)
+
+
+def test_a_job_that_never_answers_ends_with_its_last_lines(lab: Lab) -> None:
+    refused = lab.collector(
+        "measure", "tests/lab/experiments/broken.yml", "--events", "plain", check=False
+    )
+    assert refused.returncode == 1
+    assert "socklab-says-boom" in refused.stdout
+    assert "failed 3 times" in refused.stdout
+    assert ours(lab) == []
+
+
+def test_a_changed_experiment_is_not_gone_on_with(lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "changing.yml"
+    text = (ROOT / "tests/lab/experiments/published.yml").read_text()
+    path.write_text(text.replace("blocks: 1", "blocks: 2"))
+    argv = (sys.executable, "-m", "collector", "measure", str(path), "--events", "plain")
+    process = lab.popen(*argv)
+    read_until(process, "deploying")
+    kill_group(process, signal.SIGTERM)
+    path.write_text(text.replace("blocks: 1", "blocks: 2") + "\n# new\n")
+    refused = lab.collector("measure", str(path), "--events", "plain", check=False)
+    assert refused.returncode == 2
+    assert "experiment: was" in refused.stdout
+
+
+def test_a_port_in_use_is_named(lab: Lab) -> None:
+    lab.on("lab-1", "systemctl", "stop", "docker-registry")
+    squatter = subprocess.Popen(
+        ["podman", "exec", f"{LAB}-lab-1", "python3", "-m", "http.server", "5000"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_for(lambda: "python3" in lab.on("lab-1", "ss", "-Hltnp").stdout, 10, "it listens")
+        refused = lab.playbook("--tags", "cluster", check=False)
+        assert refused.returncode != 0
+        assert "port 5000 is needed by docker-registry and in use" in refused.stdout
+    finally:
+        pids = lab.on("lab-1", "pgrep", "-f", "http.server 5000", check=False).stdout.split()
+        for pid in pids:
+            lab.on("lab-1", "kill", pid, check=False)
+        squatter.wait(10)
+        lab.on("lab-1", "systemctl", "start", "docker-registry")
+
+
+def test_a_disk_that_is_nearly_full_is_refused_first(lab: Lab) -> None:
+    refused = lab.playbook("--tags", "hosts", "-e", "virtual_hosts_free_gib=1000000", check=False)
+    assert refused.returncode != 0
+    assert "Disk nearly full" in refused.stdout
+    assert "1000000" in refused.stdout
+
+
+def test_another_checkout_is_told_whose_lab_it_is(lab: Lab, tmp_path: Path) -> None:
+    environment = lab.environment
+    lab.environment = {**environment, "SOCKLAB_STATE": str(tmp_path / "elsewhere")}
+    try:
+        refused = lab.playbook("--tags", "hosts", check=False)
+    finally:
+        lab.environment = environment
+    assert refused.returncode != 0
+    assert "belongs to another checkout" in refused.stdout
+
+
+def test_a_controller_without_privilege_is_refused(lab: Lab, tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    for parent in list(tmp_path.parents)[:3]:
+        if parent.name.startswith("pytest"):
+            parent.chmod(0o755)
+    environment = {
+        **lab.environment,
+        "SOCKLAB_STATE": str(tmp_path / "state"),
+        "HOME": str(tmp_path),
+    }
+    done = subprocess.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+         "ansible-playbook", "lab.yml", "--tags", "hosts"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "Run as root" in done.stdout + done.stderr, done.stdout + done.stderr
+
+
+def test_an_image_that_fails_to_build_names_the_package(lab: Lab) -> None:
+    refused = lab.run("ansible-playbook", "tests/lab/broken_image.yml", check=False)
+    assert refused.returncode != 0
+    assert "no-such-package-socklab" in refused.stdout
+    left = lab.run("podman", "images", "--format", "{{.Repository}}").stdout
+    assert "localhost/socklab/broken" not in left
+
+
+def test_check_mode_on_a_lab_that_is_not_there(lab: Lab, tmp_path: Path) -> None:
+    environment = lab.environment
+    lab.environment = {
+        **environment,
+        "SOCKLAB_ID": "socklab-none",
+        "SOCKLAB_SUBNET": "198.18.65.0/24",
+        "SOCKLAB_STATE": str(tmp_path / "none"),
+    }
+    try:
+        done = lab.playbook("--check")
+    finally:
+        lab.environment = environment
+    assert "does not exist yet" in done.stdout
+    assert "check mode leaves it out" in done.stdout

@@ -1,0 +1,8 @@
+"""Renders come from the job layer's module."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
