@@ -146,5 +146,5 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.lab
 
 .PHONY: requirements
 requirements: $(VENV)/.test ## Pin the newest versions that requirements/*.in allow
-	cd requirements && for set in lab test; do $(CURDIR)/$(BIN)/uv pip compile --upgrade --generate-hashes --strip-extras \
+	cd requirements && for set in lab test; do $(CURDIR)/$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --strip-extras \
 	  --no-emit-index-url --no-header --no-annotate --quiet -o $$set.txt $$set.in; done

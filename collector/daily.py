@@ -180,7 +180,7 @@ def _known(host: str, inventory: Path) -> str:
 def logs(arm: str, inventory: InventoryPath = LOCAL) -> None:
     """Show the last lines of every task of an arm that is deployed now."""
     cluster = Cluster(load_inventory(inventory).lab_state)
-    found = [job for job in cluster.ours() if f"-{arm}-" in job]
+    found = [job for job in cluster.ours() if job.endswith((f"-{arm}-a", f"-{arm}-b"))]
     if not found:
         raise NotReadyError(f"no deployment of {arm!r} is up; up: {cluster.ours() or 'none'}")
     for job in found:

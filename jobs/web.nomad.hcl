@@ -192,12 +192,14 @@ environment=BIND="${local.binds[name]}",WORKERS="${var.workers}",RESPONSE_BYTES=
 stdout_logfile=/dev/stdout
 stdout_logfile_maxbytes=0
 redirect_stderr=true
+autorestart=false
 %{endfor~}
 [program:proxy]
 command=/usr/sbin/nginx -c /local/nginx.conf
 stdout_logfile=/dev/stdout
 stdout_logfile_maxbytes=0
 redirect_stderr=true
+autorestart=false
 EOT
 
   files = merge(

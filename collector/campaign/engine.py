@@ -168,8 +168,8 @@ class Engine:
             clock.end("deploy")
             bindings = self._deployer.bind(wanted, observer, runner)
             clock.end("readiness")
-            warnings, preflight = self._preflight(block)
-            header = self._header(block, attempt, bindings, preflight, warnings)
+            preflight = self._preflight(block)
+            header = self._header(block, attempt, bindings, preflight)
             clock.end("preflight")
             sealed = self._measure(block, attempt, header, wanted, bindings)
             clock.end("measure")
@@ -185,8 +185,8 @@ class Engine:
         prefix = f"{block.host} block {block.block} of {len(self.plan.blocks)}"
         self.events.tell(event, f"{prefix}: {text}", **more)
 
-    def _preflight(self, block: Block) -> tuple[list[str], dict[str, Any]]:
-        """Wait for calm on both hosts; in the quick profile only look once."""
+    def _preflight(self, block: Block) -> dict[str, Any]:
+        """Wait for calm on both hosts, in the quick profile only look; keep what was seen."""
         deadline = time.monotonic() + (0 if self.plan.profile.name == "quick" else CALM_S)
         while True:
             remotes = [self._observers[name] for name in sorted({block.host, block.load_host})]
@@ -195,18 +195,13 @@ class Engine:
             busy = {name: share for name, share in shares.items() if (share or 0) > BUSY_SHARE}
             if not busy or time.monotonic() >= deadline:
                 break
-        warnings = [
-            f"busy: {share:.0%} of {name}'s CPU was used outside the lab before the block"
-            for name, share in busy.items()
-        ]
-        for warning in warnings:
-            self._say(block, "wait", warning)
-        return warnings, {name: {"foreign_cpu_share": share} for name, share in shares.items()}
+        for name, share in busy.items():
+            self._say(block, "wait", f"{share:.0%} of {name}'s CPU is used outside the lab")
+        return {name: {"foreign_cpu_share": share} for name, share in shares.items()}
 
     def _header(
-        self, block: Block, attempt: int, bindings: dict[str, Any], preflight: dict[str, Any],
-        warnings: list[str],
-    ) -> dict[str, Any]:  # fmt: skip
+        self, block: Block, attempt: int, bindings: dict[str, Any], preflight: dict[str, Any]
+    ) -> dict[str, Any]:
         tool = (block.load_host, block.load.tool)
         if tool not in self._tools:
             self._tools[tool] = self._runners[block.load_host].ask("tool", name=tool[1])["tool"]
@@ -251,7 +246,7 @@ class Engine:
             "hosts": hosts,
             "tools": {load.tool: self._tools[tool]},
             "preflight": preflight,
-            "warnings": warnings,
+            "warnings": [],
         }
 
     def _invocation(self, block: Block, url: str, seconds: float, measured: bool) -> dict[str, Any]:

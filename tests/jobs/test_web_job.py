@@ -137,6 +137,22 @@ def test_application_gets_workers_and_response_size() -> None:
         }
 
 
+@pytest.mark.parametrize(
+    ("path", "bind"),
+    [
+        ("tcp-loopback", "127.0.0.1:800{}"),
+        ("tcp-bridge", "0.0.0.0:800{}"),
+        ("tcp-published", "0.0.0.0:800{}"),
+        ("sharedvolume", "unix:/alloc/tmp/app-{}.sock"),
+        ("sharedvolume-bridge", "unix:/alloc/tmp/app-{}.sock"),
+    ],
+)
+def test_instances_bind_where_the_proxy_and_the_ports_lead(path: str, bind: str) -> None:
+    tasks = webjob.tasks(webjob.render(path=path, instances=4))
+    binds = [tasks[f"app-{number}"]["Env"]["BIND"] for number in range(4)]
+    assert binds == [bind.format(number) for number in range(4)]
+
+
 def test_socket_paths_fit_into_sun_path() -> None:
     text = json.dumps(webjob.render(path="sharedvolume", instances=4))
     sockets = {part.split('"')[0].split(";")[0] for part in text.split("unix:")[1:]}
