@@ -60,10 +60,11 @@ def holder(state: Path) -> dict[str, Any] | None:
     """Return who holds the lock, or None: never held, released, or its process is gone."""
     try:
         held: dict[str, Any] = json.loads((state / "lock").read_text())
-    except (OSError, ValueError):
-        return None
-    same_boot = BOOT_ID.read_text().strip() == held["boot"]
-    return held if same_boot and _start_time(held["pid"]) == held["start"] else None
+        alive = _start_time(held["pid"]) == held["start"] is not None
+        same_boot = BOOT_ID.read_text().strip() == held["boot"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None  # torn, or not written by this module: nobody can be waited for
+    return held if alive and same_boot else None
 
 
 def refuse_held(state: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from collector.campaign.cluster import PREFIX, Cluster
 from collector.campaign.errors import BlockFailed
 from collector.campaign.remote import Remote
+from collector.plan.jobfile import declared_variables
 from collector.plan.plan import Plan
 
 READY_S: Final = 60.0
@@ -70,11 +71,14 @@ class Deployer:
         """Return the job as the API takes it."""
         key = (order.job, host, tuple(sorted(order.variables.items())))
         if key not in self._rendered:
-            variables = {**self._fixed, **order.variables, "node": host, "host_cores": cores}
+            path = self._root / order.job
+            ours = {**self._fixed, "node": host, "host_cores": cores}
             if order.variables.get("tls"):
-                variables["tls_certificate"] = (self._web_tls / host / "web.pem").read_text()
-                variables["tls_key"] = (self._web_tls / host / "web.key").read_text()
-            self._rendered[key] = self._cluster.render(self._root / order.job, variables)
+                ours["tls_certificate"] = (self._web_tls / host / "web.pem").read_text()
+                ours["tls_key"] = (self._web_tls / host / "web.key").read_text()
+            declared = declared_variables(path.read_text())
+            wanted = {name: value for name, value in ours.items() if name in declared}
+            self._rendered[key] = self._cluster.render(path, wanted | dict(order.variables))
         return self._rendered[key]
 
     def deploy(self, wanted: Iterable[tuple[Order, str]], host: str, cores: int) -> None:

@@ -1,0 +1,246 @@
+"""The runner and observer, as the program that is pushed to hosts, on pipes instead of ssh."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collector.blockfile import read_lines
+from collector.campaign.program import pack_runner
+from collector.runner import counters, probe
+
+SHELL = ["sh", "-c"]
+
+
+class Program:
+    """One runner, and what a controller does with it."""
+
+    def __init__(self, home: Path) -> None:
+        data, self.sha256 = pack_runner()
+        path = home / "runner.pyz"
+        path.write_bytes(data)
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", str(path)],
+            env={"HOME": str(home), "PATH": os.environ["PATH"]},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def post(self, **message: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(message).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def receive(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        message: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return message
+
+    def ask(self, **message: Any) -> dict[str, Any]:
+        self.post(**message)
+        return self.receive()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    one = Program(tmp_path)
+    yield one
+    one.end()
+
+
+def order(command: str, **more: Any) -> dict[str, Any]:
+    return {"argv": [*SHELL, command], "env": {}, "files": {}, "limit_s": 20, **more}
+
+
+def block(command: str, **more: Any) -> dict[str, Any]:
+    run = {"run": "ab" * 8, "position": 1, "arm": "one", "copy": "a"}
+    run |= {"warmup": order("true"), "measure": order(command, **more)}
+    header = {"campaign": "web-x", "block": 1, "attempt": 1}
+    return {"do": "block", "name": "b0001-a1", "header": header, "runs": [run]}
+
+
+def ready(program: Program) -> None:
+    cpus = sorted(os.sched_getaffinity(0))
+    program.ask(do="hello", kind="virtual", cpus=cpus)
+    assert program.ask(do="lock", campaign="web-x")["held_by"] is None
+
+
+def drive(program: Program, request: dict[str, Any]) -> dict[str, Any]:
+    """Answer the block's questions until it is sealed or failed."""
+    program.post(**request)
+    while True:
+        message = program.receive()
+        if message["event"] == "snapshot":
+            program.post(do="snapshots", run=message["run"], snapshots={"lab-1": {"n": 1}})
+        elif message["event"] in ("answer", "failed"):
+            return message
+
+
+def test_the_same_sources_give_the_same_program() -> None:
+    assert pack_runner() == pack_runner()
+
+
+def test_hello_says_who_it_is_and_keeps_to_its_cpus(program: Program) -> None:
+    cpu = min(os.sched_getaffinity(0))
+    answer = program.ask(do="hello", kind="virtual", cpus=[cpu])
+    assert answer["sha256"] == program.sha256
+    assert answer["cpus"] == [cpu]
+    assert os.sched_getaffinity(program.process.pid) == {cpu}
+    assert answer["environment"]["kernel"] == os.uname().release
+
+
+def test_a_block_is_sealed_with_everything_a_tool_said(program: Program, tmp_path: Path) -> None:
+    ready(program)
+    command = "echo out; echo err >&2; printf '7\\t1\\n' > {dir}/h.tsv; echo {lib}"
+    answer = drive(program, block(command, files={"histogram": "h.tsv", "absent": "none"}))
+    path = Path(answer["folder"], answer["sealed"]["name"])
+    assert path.stat().st_mode & 0o777 == 0o440
+    kinds = [body["type"] for _, body in read_lines(path)]
+    assert kinds == ["header", "run", "seal"]
+    (run,) = [body for _, body in read_lines(path) if body["type"] == "run"]
+    measure = run["measure"]
+    assert measure["exit_code"] == 0
+    assert measure["stdout"] == f"out\n{tmp_path}/.socklab/lib\n"
+    assert measure["stderr"] == "err\n"
+    assert measure["files"] == {"histogram": {"text": "7\t1\n"}}
+    assert run["before"] == {"lab-1": {"n": 1}}
+    assert run["finished_monotonic_ns"] > run["began_monotonic_ns"]
+    assert (tmp_path / ".socklab/lib/wrk_histogram.lua").is_file()
+
+
+def test_bytes_that_are_no_text_and_signals_are_kept(program: Program) -> None:
+    ready(program)
+    answer = drive(program, block("printf '\\377'; kill -KILL $$"))
+    path = Path(answer["folder"], answer["sealed"]["name"])
+    (run,) = [body for _, body in read_lines(path) if body["type"] == "run"]
+    assert run["measure"]["exit_code"] == -signal.SIGKILL
+    assert run["measure"]["stdout_b64"] == "/w=="
+    assert "stdout" not in run["measure"]
+
+
+def test_a_large_file_lies_beside_the_block_under_its_hash(program: Program) -> None:
+    ready(program)
+    command = "head -c 2000000 /dev/zero > {dir}/big"
+    answer = drive(program, block(command, files={"big": "big"}))
+    (blob,) = answer["blobs"]
+    assert Path(answer["folder"], blob).stat().st_size == 2_000_000
+
+
+def test_a_tool_that_never_ends_is_killed_at_its_limit(program: Program) -> None:
+    ready(program)
+    answer = drive(program, block("sleep 600", limit_s=0.5))
+    path = Path(answer["folder"], answer["sealed"]["name"])
+    (run,) = [body for _, body in read_lines(path) if body["type"] == "run"]
+    assert run["measure"]["exit_code"] == -signal.SIGKILL
+
+
+def running(marker: str) -> bool:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if marker in path.read_bytes().decode("utf-8", "replace"):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+@pytest.mark.parametrize("how", ["channel", "kill"])
+def test_the_tool_dies_with_its_runner(program: Program, how: str) -> None:
+    ready(program)
+    marker = f"600.{os.getpid()}{len(how)}"
+    program.post(**block(f"exec sleep {marker}", limit_s=600))
+    while program.receive()["event"] != "snapshot":
+        pass
+    program.post(do="snapshots", run="ab" * 8, snapshots={})
+    deadline = time.monotonic() + 10
+    while not running(marker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert running(marker)
+    if how == "channel":
+        assert program.process.stdin is not None
+        program.process.stdin.close()
+        assert program.process.wait(10) == 3
+    else:
+        program.process.kill()
+        program.process.wait(10)
+    while running(marker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not running(marker)
+
+
+def test_one_generator_on_a_host(program: Program, tmp_path: Path) -> None:
+    ready(program)
+    other = Program(tmp_path)
+    try:
+        held = other.ask(do="lock", campaign="web-y")["held_by"]
+        assert json.loads(held)["pid"] == program.process.pid
+        assert json.loads(held)["campaign"] == "web-x"
+        program.end()
+        assert other.ask(do="lock", campaign="web-y")["held_by"] is None
+    finally:
+        other.end()
+
+
+def test_a_block_without_the_lock_is_refused(program: Program) -> None:
+    answer = program.ask(**block("true"))
+    assert answer["event"] == "failed"
+    assert "lock" in answer["reason"]
+
+
+def test_counters_of_this_machine() -> None:
+    cpus = sorted(os.sched_getaffinity(0))
+    folders = counters.cgroup_folders(os.getpid())
+    taken = counters.snapshot("bare-metal", cpus, {"me": folders})
+    assert set(taken["cpu"]) == {str(cpu) for cpu in cpus}
+    assert all(len(ticks) == 8 for ticks in taken["cpu"].values())
+    assert taken["cgroups"]["me"].keys() >= {"cpu_ns", "throttled_count", "memory_bytes"}
+    assert taken["net"]["RetransSegs"] >= 0
+
+
+def test_counters_of_cgroup_v2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpu memory\n")
+    one = tmp_path / "one"
+    one.mkdir()
+    stat = "usage_usec 5\nuser_usec 3\nsystem_usec 2\nnr_throttled 4\nthrottled_usec 6\n"
+    (one / "cpu.stat").write_text(stat)
+    (one / "memory.current").write_text("77\n")
+    monkeypatch.setattr(counters, "CGROUP", tmp_path)
+    assert counters.read_cgroup({"unified": str(one)}) == {
+        "cpu_ns": 5000,
+        "cpu_user_ns": 3000,
+        "cpu_system_ns": 2000,
+        "throttled_count": 4,
+        "throttled_ns": 6000,
+        "memory_bytes": 77,
+        "memory_peak_bytes": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (502, b"", "status 502"),
+        (200, b"<html>", "no JSON"),
+        (200, b'{"hello": "you"}', "another application"),
+        (200, b'{"hello": "world", "utcnow": ""}', "without random"),
+        (200, b'{"hello": "world", "utcnow": "", "random": 1}', None),
+    ],
+)
+def test_the_right_answer(status: int, body: bytes, said: str | None) -> None:
+    found = probe.wrong(status, body)
+    assert found is None if said is None else said in str(found)
