@@ -69,7 +69,7 @@ teardown: $(VENV)/.lab ## Take the lab down; results stay in .lab/*/results
 clean: ## Remove what was built here: virtual environment, test caches, cached images
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .ansible
 	find . -name __pycache__ -not -path './.lab/*' -prune -exec rm -rf {} +
-	if command -v podman > /dev/null; then podman images --quiet --filter label=socklab.image | sort -u | xargs -r podman rmi --force; fi
+	if command -v podman > /dev/null; then podman images --quiet --filter label=socklab.image | sort -u | xargs -r podman rmi || echo "images of a lab that is up were kept"; fi
 
 ##@ Tests: make test, or one layer
 LAYERS := static pure contract render jobs lab

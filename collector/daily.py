@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -180,7 +181,9 @@ def _known(host: str, inventory: Path) -> str:
 def logs(arm: str, inventory: InventoryPath = LOCAL) -> None:
     """Show the last lines of every task of an arm that is deployed now."""
     cluster = Cluster(load_inventory(inventory).lab_state)
-    found = [job for job in cluster.ours() if job.endswith((f"-{arm}-a", f"-{arm}-b"))]
+    found = [
+        job for job in cluster.ours() if re.fullmatch(rf".*-b\d+-a\d+-{re.escape(arm)}-[ab]", job)
+    ]
     if not found:
         raise NotReadyError(f"no deployment of {arm!r} is up; up: {cluster.ours() or 'none'}")
     for job in found:

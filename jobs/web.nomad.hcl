@@ -96,7 +96,7 @@ variable "response_bytes" {
 variable "cpu" {
   description = "CPU share of a task, in the lab's unit: 100000 is one core."
   type        = number
-  default     = 100
+  default     = 10
 }
 
 variable "host_cores" {
@@ -119,7 +119,7 @@ locals {
 
   # Each process of the other topologies is one thread, so it can use one core: twice that is two.
   # The margin leaves room for the deployments that are up at the same time.
-  combined_cpu = var.host_cores > 2 ? 200000 : 100000 * var.host_cores - 2000
+  combined_cpu = var.host_cores > 2 ? 200000 : 100000 * var.host_cores - 500
 
   # What each instance binds to, and where the proxy finds it. The socket is on the allocation's shared volume.
   binds = {

@@ -6,14 +6,20 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import nomad
-from nomad.api.exceptions import BaseNomadException, URLNotFoundNomadException
+import stamina
+from nomad.api.exceptions import (
+    BadRequestNomadException,
+    BaseNomadException,
+    URLNotAuthorizedNomadException,
+    URLNotFoundNomadException,
+)
 
 from collector.campaign.errors import BlockFailed, NotReadyError, UsageError
 
@@ -21,6 +27,7 @@ PREFIX: Final = "sl-"
 POLL_S: Final = 0.25
 PLACE_S: Final = 90.0
 STOP_S: Final = 45.0
+PATIENCE_S: Final = 30.0
 LAST_LINES: Final = 12
 
 
@@ -53,10 +60,7 @@ class Cluster:
 
     def check(self, nodes: Mapping[str, str]) -> None:
         """Refuse to start unless every node is ready; ``nodes``: host name to what it is for."""
-        try:
-            known = self.nodes()
-        except (BaseNomadException, OSError) as error:
-            raise NotReadyError(f"Nomad does not answer: {error}. (make status)") from None
+        known = self.nodes()
         for name, purpose in nodes.items():
             status = known.get(name, "not registered")
             if status != "ready":
@@ -67,12 +71,14 @@ class Cluster:
 
         ``UsageError`` has Nomad's own words: which variable is missing or wrong.
         """
-        argv = [str(self._binary), "job", "run", "-output"]
-        for name, value in variables.items():
-            argv += ["-var", f"{name}={json.dumps(value) if not isinstance(value, str) else value}"]
+        # By the environment: everybody may read the arguments of a process, and one may be a key.
+        given = {
+            f"NOMAD_VAR_{name}": value if isinstance(value, str) else json.dumps(value)
+            for name, value in variables.items()
+        }
         done = subprocess.run(
-            [*argv, str(job)],
-            env={**os.environ, **self._environment},
+            [str(self._binary), "job", "run", "-output", str(job)],
+            env={**os.environ, **self._environment, **given},
             capture_output=True,
             text=True,
             check=False,
@@ -95,22 +101,21 @@ class Cluster:
         deadline = time.monotonic() + PLACE_S
         status = "not placed"
         while time.monotonic() < deadline:
-            for summary in self._api.job.get_allocations(identity):
+            for summary in self._allocations(identity):
                 status = summary["ClientStatus"]
                 tasks = (summary["TaskStates"] or {}).items()
                 failed = [name for name, task in tasks if task["Failed"]]
                 if failed or status in ("failed", "lost"):
                     raise BlockFailed(f"{identity}: {self._why_failed(summary, failed)}")
                 if status == "running" and all(task["State"] == "running" for _, task in tasks):
-                    allocation: dict[str, Any] = self._api.allocation.get_allocation(summary["ID"])
-                    return allocation
+                    return dict(_patiently(self._api.allocation.get_allocation, summary["ID"]))
             time.sleep(POLL_S)
         why = self._why_not_placed(identity)
         raise BlockFailed(f"{identity}: {status} after {PLACE_S:.0f} s. {why}")
 
     def _why_not_placed(self, identity: str) -> str:
         reasons = []
-        for evaluation in self._api.job.get_evaluations(identity):
+        for evaluation in _patiently(self._api.job.get_evaluations, identity):
             for group, metrics in (evaluation.get("FailedTGAllocs") or {}).items():
                 reasons.append(
                     f"group {group}: exhausted {metrics.get('DimensionExhausted')}, "
@@ -140,20 +145,22 @@ class Cluster:
     def allocation_of(self, identity: str) -> str | None:
         """Return the id of the job's running allocation; None if there is not exactly one."""
         running = [
-            one["ID"]
-            for one in self._api.job.get_allocations(identity)
-            if one["ClientStatus"] == "running"
+            one["ID"] for one in self._allocations(identity) if one["ClientStatus"] == "running"
         ]
         return running[0] if len(running) == 1 else None
 
     def nodes(self) -> dict[str, str]:
         """Return the status of every registered node, by name."""
-        return {node["Name"]: node["Status"] for node in self._api.nodes.get_nodes()}
+        try:
+            listed = _patiently(self._api.nodes.get_nodes)
+        except BlockFailed as error:
+            raise NotReadyError(f"{error} (make status)") from None
+        return {node["Name"]: node["Status"] for node in listed}
 
     def job_lines(self, identity: str) -> list[str]:
         """Return the last lines of every task of a job's allocations."""
         lines = []
-        for allocation in self._api.job.get_allocations(identity):
+        for allocation in self._allocations(identity):
             for task in allocation["TaskStates"] or {}:
                 lines.append(f"== {identity} {task}")
                 for stream in ("stdout", "stderr"):
@@ -162,35 +169,58 @@ class Cluster:
 
     def ours(self) -> list[str]:
         """Return the ids of all jobs that an engine has left or runs."""
-        return [job["ID"] for job in self._api.jobs.get_jobs(prefix=PREFIX)]
+        return [job["ID"] for job in _patiently(self._api.jobs.get_jobs, prefix=PREFIX)]
 
-    def stop(self, identities: list[str]) -> None:
+    def stop(self, identities: list[str]) -> list[str]:
         """Stop the jobs, wait until nothing of them runs, then forget them.
 
-        Forgetting first would hide allocations that still run.
+        Returns what went wrong, one text a job: cleaning up goes on over errors. A job of which
+        something still runs is not forgotten, for that would hide it from the next call.
         """
-        allocations = []
+        problems = []
         for identity in identities:
-            with suppress(URLNotFoundNomadException):
-                self._api.job.deregister_job(identity)
-                allocations += [one["ID"] for one in self._api.job.get_allocations(identity)]
-        deadline = time.monotonic() + STOP_S
-        while allocations and time.monotonic() < deadline:
-            allocations = [one for one in allocations if self._runs(one)]
-            if allocations:
+            try:
+                self._stop(identity)
+            except BlockFailed as error:
+                problems.append(f"{identity}: {error}")
+        return problems
+
+    def _stop(self, identity: str) -> None:
+        with suppress(URLNotFoundNomadException):
+            _patiently(self._api.job.deregister_job, identity)
+            deadline = time.monotonic() + STOP_S
+            while statuses := [
+                f"{one['ID'][:8]} is {one['ClientStatus']} on {one['NodeName']}"
+                for one in self._allocations(identity)
+                if one["ClientStatus"] in ("pending", "running", "unknown")
+            ]:
+                if time.monotonic() > deadline:
+                    raise BlockFailed(f"not stopped after {STOP_S:.0f} s: {'; '.join(statuses)}")
                 time.sleep(POLL_S)
-        for identity in identities:
-            with suppress(URLNotFoundNomadException):
-                self._api.job.deregister_job(identity, purge=True)
+            _patiently(self._api.job.deregister_job, identity, purge=True)
 
-    def _runs(self, allocation: str) -> bool:
-        try:
-            status = self._api.allocation.get_allocation(allocation)["ClientStatus"]
-        except URLNotFoundNomadException:
-            return False
-        return status in ("pending", "running")
+    def _allocations(self, identity: str) -> list[dict[str, Any]]:
+        return list(_patiently(self._api.job.get_allocations, identity))
 
 
-def _words(error: BaseNomadException) -> str:
+def _passes(error: Exception) -> bool:
+    """Whether asking again may help: Nomad was gone or had no leader."""
+    final = (URLNotFoundNomadException, URLNotAuthorizedNomadException, BadRequestNomadException)
+    return isinstance(error, (BaseNomadException, OSError)) and not isinstance(error, final)
+
+
+def _patiently(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Ask Nomad; again for a while if it does not answer, then ``BlockFailed``."""
+    try:
+        for attempt in stamina.retry_context(on=_passes, timeout=PATIENCE_S, attempts=None):
+            with attempt:
+                return function(*arguments, **options)
+    except URLNotFoundNomadException:
+        raise
+    except (BaseNomadException, OSError) as error:
+        raise BlockFailed(f"Nomad does not answer: {_words(error)}") from None
+
+
+def _words(error: Exception) -> str:
     response = getattr(error, "nomad_resp", None)
     return str(getattr(response, "text", error)).strip()

@@ -8,10 +8,13 @@ import secrets
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final, Literal, NoReturn
 
 import typer
+from filelock import FileLock, Timeout
 
 from collector.blockfile import BlockFileError
 from collector.campaign.engine import Engine
@@ -27,7 +30,7 @@ from collector.campaign.program import pack_runner
 from collector.campaign.progress import Events
 from collector.lock import LockHeldError, acquire
 from collector.plan.commands import find_experiment, read_inputs
-from collector.plan.experiment import ProfileName
+from collector.plan.experiment import Experiment, ProfileName
 from collector.plan.findings import BadInputError
 from collector.plan.inventory import Inventory
 from collector.plan.plan import Plan, file_embeds, make_plan
@@ -35,6 +38,7 @@ from collector.plan.rules import check, refuse_errors
 
 IMAGE: Final = re.compile(r'^image_(\w+) = "(\S+@sha256:[0-9a-f]{64})"$')
 BAD_INPUT: Final = 2
+CLEAN_UP_S: Final = 120.0
 
 
 def register(app: typer.Typer) -> None:
@@ -55,12 +59,11 @@ def read_images(state: Path) -> dict[str, str]:
 
 
 def choose_campaign(
-    path: Path, inventory: Path, seed: int | None, profile: ProfileName | None,
-    blocks: int | None, new: bool, events: Events,
-) -> tuple[Campaign, Inventory, tuple[bytes, str], dict[str, str]]:  # fmt: skip
+    path: Path, experiment: Experiment, hosts: Inventory, seed: int | None,
+    profile: ProfileName | None, blocks: int | None, new: bool, events: Events,
+) -> tuple[Campaign, tuple[bytes, str], dict[str, str]]:  # fmt: skip
     """Go on with the newest unfinished campaign of the experiment, or begin one."""
     root = Path.cwd()
-    experiment, hosts = read_inputs(path, inventory)
     for finding in refuse_errors(check(experiment, hosts, root, blocks)):
         events.tell("wait", str(finding))
     images, program = read_images(hosts.lab_state), pack_runner()
@@ -83,14 +86,37 @@ def choose_campaign(
             f"going on with campaign {found.plan.campaign}: "
             f"{done} of {len(found.plan.blocks)} blocks are done",
         )
-        return found, hosts, program, images
+        return found, program, images
     chosen = secrets.randbits(32) if seed is None else seed
     begun = create(results, plan(new_campaign_id(experiment.name), chosen))
     events.tell(
         "campaign",
         f"new campaign {begun.plan.campaign}, seed {chosen}: {len(begun.plan.blocks)} blocks",
     )
-    return begun, hosts, program, images
+    return begun, program, images
+
+
+@contextmanager
+def engine_lock(state: Path, events: Events) -> Iterator[None]:
+    """Hold the lab for this engine, its clean-up included.
+
+    The lab's lock ends with ansible-playbook, which an engine outlives while it stops its jobs.
+    """
+    lock = FileLock(state / "engine.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        events.tell("wait", "an earlier engine is still stopping its jobs; waiting for it")
+        try:
+            lock.acquire(timeout=CLEAN_UP_S)
+        except Timeout:
+            raise NotReadyError(
+                f"an earlier engine still works on {state} after {CLEAN_UP_S:.0f} s"
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _end(*_: object) -> NoReturn:
@@ -143,12 +169,14 @@ def _measure(
 ) -> int:  # fmt: skip
     try:
         path = find_experiment(experiment, Path.cwd())
-        campaign, hosts, program, images = choose_campaign(
-            path, inventory, seed, profile, blocks, new, told
-        )
+        read, hosts = read_inputs(path, inventory)
         acquire(hosts.lab_state)
-        with Engine(campaign, hosts, Path.cwd(), program, images, told) as engine:
-            engine.run()
+        with engine_lock(hosts.lab_state, told):
+            campaign, program, images = choose_campaign(
+                path, read, hosts, seed, profile, blocks, new, told
+            )
+            with Engine(campaign, hosts, Path.cwd(), program, images, told) as engine:
+                engine.run()
         told.tell("done", f"campaign {campaign.plan.campaign} is done")
     except BadInputError as error:
         told.tell("error", str(error))

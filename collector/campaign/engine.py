@@ -11,17 +11,26 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from collector.blockfile import BlockFileError, read_lines
+from paramiko import SSHException
+
+from collector.blockfile import BLOB_NAME, BlockFileError, block_name, read_lines
 from collector.campaign.cluster import Cluster
 from collector.campaign.deployment import Deployer, Order, orders
 from collector.campaign.errors import BlockFailed, CampaignError, NotReadyError
 from collector.campaign.folder import Campaign
 from collector.campaign.progress import Events
-from collector.campaign.remote import Remote, ask_all, connect, push
+from collector.campaign.remote import (
+    REMOTE_BLOCKS,
+    Remote,
+    ask_all,
+    connect,
+    fetch_file,
+    push,
+)
 from collector.parse import TOOLS, Load
 from collector.plan.inventory import Inventory
 from collector.plan.model import Block
@@ -33,6 +42,7 @@ LOCK_S: Final = 45.0
 TIMEOUT_S: Final = 2.0
 GRACE_S: Final = 30.0
 REQUESTS_LIMIT_S: Final = 300.0
+FETCH_S: Final = 30.0
 
 
 class Engine:
@@ -61,7 +71,6 @@ class Engine:
 
     def __enter__(self) -> Engine:
         with ExitStack() as stack:
-            stack.callback(lambda: self._cluster.stop(self._cluster.ours()))
             self._start(stack)
             self._stack = stack.pop_all()
         return self
@@ -73,12 +82,11 @@ class Engine:
         topology = {block.host for block in self.plan.blocks}
         load = {block.load_host for block in self.plan.blocks}
         self._cluster.check(dict.fromkeys(sorted(topology), "runs the topologies"))
-        left = self._cluster.ours()
-        if left:
-            self.events.tell("wait", f"stopping {len(left)} jobs that an earlier call left")
-            self._cluster.stop(left)
         for name in sorted(topology | load):
             host = self._inventory.hosts[name]
+            if name in load and host.kind == "virtual":
+                # The controller shares this machine: it stays off the topologies' CPUs.
+                os.sched_setaffinity(0, set(host.cpus) & os.sched_getaffinity(0) or {0})
             connection = connect(host, self._ssh)
             stack.callback(connection.close)
             path = push(connection, *self._program)
@@ -86,6 +94,21 @@ class Engine:
             if name in load:
                 self._runners[name] = self._remote(stack, host, connection, path)
                 self._lock(self._runners[name])
+        # Only now, with the load hosts in hand: no other engine's jobs can be among them.
+        self._sweep("that an earlier call left")
+        stack.callback(self._sweep, "at the end")
+
+    def _sweep(self, which: str) -> None:
+        """Stop every job of an engine; tell what cannot be stopped: the next call tries again."""
+        try:
+            left = self._cluster.ours()
+            if left:
+                self.events.tell("wait", f"stopping {len(left)} jobs {which}")
+            problems = self._cluster.stop(left)
+        except BlockFailed as error:
+            problems = [str(error)]
+        for problem in problems:
+            self.events.tell("error", problem)
 
     def _remote(self, stack: ExitStack, host: Any, connection: Any, path: str) -> Remote:
         try:
@@ -109,6 +132,9 @@ class Engine:
     def run(self) -> None:
         """Do every block that is not done, in the plan's order."""
         total = len(self.plan.blocks)
+        for (number, attempt), path in self.campaign.unsettled().items():
+            problem = self._failed_runs(path)
+            self.campaign.record(number, attempt, problem or "whole", bool(problem), {})
         for block in self.plan.blocks:
             done = len(self.campaign.sealed())
             self.events.update(block=block.block, blocks=total, finished=done)
@@ -125,18 +151,15 @@ class Engine:
         return blocks * len(self.plan.arms) * (profile.warmup_s + profile.measure_s + 4.0)
 
     def _block_until_whole(self, block: Block) -> None:
-        for _ in range(ATTEMPTS):
+        for last in [False] * (ATTEMPTS - 1) + [True]:
             attempt = self.campaign.next_attempt(block.block)
+            self.campaign.begin(block.block, attempt)
             began = time.monotonic()
-            stages: dict[str, float] = {}
             try:
-                problem = self._attempt(block, attempt, stages)
-            except BlockFailed as error:
-                problem = str(error)
-            except BaseException as error:
-                self.campaign.record(block.block, attempt, f"interrupted: {error!r}", True, stages)
-                raise
-            self.campaign.record(block.block, attempt, problem or "whole", bool(problem), stages)
+                problem = self._attempt(block, attempt, last)
+            except (BlockFailed, OSError, EOFError, SSHException) as error:
+                problem = str(error) or type(error).__name__
+                self.campaign.record(block.block, attempt, problem, True, {})
             if problem is None:
                 self._spent.append(time.monotonic() - began)
                 return
@@ -153,15 +176,19 @@ class Engine:
         self._observers, self._runners = {}, {}
         self.__enter__()
 
-    def _attempt(self, block: Block, attempt: int, stages: dict[str, float]) -> str | None:
-        """Deploy, measure, fetch; return what makes the sealed attempt worth redoing, or None."""
+    def _attempt(self, block: Block, attempt: int, last: bool) -> str | None:
+        """Deploy, measure, fetch, judge; return why the block is to be redone, or None.
+
+        The last attempt is kept even if a run of it failed: its rows are invalid, with the reason,
+        and the campaign goes on.
+        """
         wanted = [
             (order, order.identity(self.plan.campaign, block.block, attempt))
             for order in orders(self.plan, block)
         ]
         cores = len(self._inventory.hosts[block.host].cpus)
         observer, runner = self._observers[block.host], self._runners[block.load_host]
-        clock = _Stages(stages)
+        clock = _Stages()
         try:
             self._say(block, "deploy", f"deploying {len(wanted)} arms on {block.host}")
             self._deployer.deploy(wanted, block.host, cores)
@@ -171,15 +198,23 @@ class Engine:
             preflight = self._preflight(block)
             header = self._header(block, attempt, bindings, preflight)
             clock.end("preflight")
-            sealed = self._measure(block, attempt, header, wanted, bindings)
-            clock.end("measure")
-            path = self._fetch(block, sealed)
-            clock.end("fetch")
+            answer = self._measure(block, attempt, header, wanted, bindings)
             self._same_allocations(wanted, bindings)
-            return self._failed_runs(path)
+            clock.end("measure")
+            path = self._fetch(block, attempt, answer)
+            clock.end("fetch")
+            problem = self._failed_runs(path)
+            redo = problem is not None and not last
+            self.campaign.record(block.block, attempt, problem or "whole", redo, clock.stages)
+            with suppress(BlockFailed):  # the block is here: what stays there is only litter
+                name = block_name(block.block, attempt)
+                self._runners[block.load_host].ask("forget", campaign=self.plan.campaign, name=name)
+            if problem and last:
+                self._say(block, "error", f"kept as it is after {ATTEMPTS} attempts: {problem}")
+            return problem if redo else None
         finally:
-            self._cluster.stop([identity for _, identity in wanted])
-            clock.end("stop")
+            for left in self._cluster.stop([identity for _, identity in wanted]):
+                self.events.tell("error", left)
 
     def _say(self, block: Block, event: str, text: str, **more: Any) -> None:
         prefix = f"{block.host} block {block.block} of {len(self.plan.blocks)}"
@@ -290,7 +325,8 @@ class Engine:
                 }
             )
         slots = {run.run: run for run in block.runs}
-        runner.post("block", name=f"b{block.block:04d}-a{attempt}", header=header, runs=runs)
+        name = block_name(block.block, attempt)
+        runner.post("block", name=name, header=header, runs=runs)
         limit_s = max(one["measure"]["limit_s"] for one in runs) + GRACE_S
         while True:
             message = runner.receive(limit_s)
@@ -334,26 +370,45 @@ class Engine:
                 return f"{text}: {float(line.split(':')[1].split()[0]):,.0f} requests/s"
         return f"{text}: no figure"
 
-    def _fetch(self, block: Block, answer: dict[str, Any]) -> Path:
-        """Bring the sealed file here, check its chain, then let the host forget it."""
-        runner = self._runners[block.load_host]
-        name: str = answer["sealed"]["name"]
-        target = self.campaign.blocks / name
-        sftp = runner.connection.sftp()
-        for one in [*answer["blobs"], name]:
+    def _fetch(self, block: Block, attempt: int, answer: dict[str, Any]) -> Path:
+        """Bring the sealed file and its blobs here and check them.
+
+        What the host says is not trusted: names follow from the plan, or are refused.
+        """
+        name = block_name(block.block, attempt)
+        blobs = [one for one in answer["blobs"] if BLOB_NAME.fullmatch(one)]
+        if len(blobs) != len(answer["blobs"]) or not all(
+            one.startswith(f"{name}.") for one in blobs
+        ):
+            raise BlockFailed(f"{block.load_host} offers files that are none of this block's")
+        sftp = self._runners[block.load_host].connection.sftp()
+        sftp.get_channel().settimeout(FETCH_S)
+        folder = f"{REMOTE_BLOCKS}/{self.plan.campaign}"
+        for one in [*blobs, f"{name}.jsonl"]:
             draft = self.campaign.blocks / f"{one}.part"
-            sftp.get(f"{answer['folder']}/{one}", str(draft))
-            _sync(draft)
-            if one == name:
-                try:
-                    for _ in read_lines(draft):
-                        pass
-                except BlockFileError as error:
-                    raise BlockFailed(f"fetched file does not verify: {error}") from None
+            fetch_file(sftp, f"{folder}/{one}", draft)
+            if one in blobs:
+                digest = hashlib.sha256(draft.read_bytes()).hexdigest()
+                if f".{digest}." not in one:
+                    raise BlockFailed(f"fetched blob {one} does not verify")
+            else:
+                self._verify(draft, block, attempt)
             draft.chmod(0o440)
             draft.rename(self.campaign.blocks / one)
-        runner.ask("forget", campaign=self.plan.campaign, name=name.removesuffix(".jsonl"))
-        return target
+        return self.campaign.blocks / f"{name}.jsonl"
+
+    def _verify(self, path: Path, block: Block, attempt: int) -> None:
+        """Check the chain, and that this is the block that was asked for."""
+        try:
+            bodies = [body for _, body in read_lines(path)]
+        except BlockFileError as error:
+            raise BlockFailed(f"fetched file does not verify: {error}") from None
+        found = [bodies[0].get(key) for key in ("campaign", "block", "attempt")]
+        runs = [body.get("run") for body in bodies if body["type"] == "run"]
+        if found != [self.plan.campaign, block.block, attempt] or runs != [
+            run.run for run in block.runs
+        ]:
+            raise BlockFailed(f"fetched file is not block {block.block}, attempt {attempt}")
 
     def _same_allocations(self, wanted: list[tuple[Order, str]], bindings: dict[str, Any]) -> None:
         for order, identity in wanted:
@@ -364,9 +419,11 @@ class Engine:
     def _failed_runs(self, path: Path) -> str | None:
         """Say which runs of a sealed block ended badly: the block is then redone whole."""
         bad = [
-            f"{body['arm']}/{body['copy']} exit code {body['measure']['exit_code']}"
+            f"{body['arm']}/{body['copy']} {part} exit code {body[part]['exit_code']}"
             for _, body in read_lines(path)
-            if body["type"] == "run" and body["measure"]["exit_code"] != 0
+            if body["type"] == "run"
+            for part in ("warmup", "measure")
+            if body[part]["exit_code"] != 0
         ]
         return f"failed runs: {', '.join(bad)}" if bad else None
 
@@ -374,16 +431,11 @@ class Engine:
 class _Stages:
     """Seconds of each stage of an attempt."""
 
-    def __init__(self, stages: dict[str, float]) -> None:
-        self._stages = stages
+    def __init__(self) -> None:
+        self.stages: dict[str, float] = {}
         self._last = time.monotonic()
 
     def end(self, name: str) -> None:
         now = time.monotonic()
-        self._stages[name] = round(now - self._last, 3)
+        self.stages[name] = round(now - self._last, 3)
         self._last = now
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
+import os
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from collector.blockfile import BLOCK_NAME
 from collector.campaign.errors import UsageError
 from collector.plan.plan import Plan, changed
-
-BLOCK_NAME: Final = re.compile(r"b(\d{4,})-a(\d+)\.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,34 +28,54 @@ class Campaign:
         """Where its sealed block files lie."""
         return self.folder / "blocks"
 
-    def sealed(self) -> dict[int, int]:
-        """Return the blocks that are done, with the last attempt of each."""
-        done: dict[int, int] = {}
-        for path in self.blocks.iterdir():
-            if found := BLOCK_NAME.fullmatch(path.name):
-                block, attempt = int(found[1]), int(found[2])
-                done[block] = max(attempt, done.get(block, 0))
-        rejected = {(one["block"], one["attempt"]) for one in self.attempts() if one["redo"]}
-        return {block: last for block, last in done.items() if (block, last) not in rejected}
+    def files(self) -> dict[tuple[int, int], Path]:
+        """Return the sealed files by (block, attempt)."""
+        found = ((BLOCK_NAME.fullmatch(path.name), path) for path in self.blocks.iterdir())
+        return {(int(name[1]), int(name[2])): path for name, path in found if name}
+
+    def sealed(self) -> set[int]:
+        """Return the blocks that are done: the last sealed attempt is not one to redo."""
+        last: dict[int, int] = {}
+        for block, attempt in self.files():
+            last[block] = max(attempt, last.get(block, 0))
+        rejected = {(one["block"], one["attempt"]) for one in self.attempts() if one.get("redo")}
+        return {block for block, attempt in last.items() if (block, attempt) not in rejected}
+
+    def unsettled(self) -> dict[tuple[int, int], Path]:
+        """Return sealed files that nobody has judged yet: their engine was killed."""
+        said = {(one["block"], one["attempt"]) for one in self.attempts() if "redo" in one}
+        return {key: path for key, path in self.files().items() if key not in said}
 
     def attempts(self) -> list[dict[str, Any]]:
-        """Return every attempt on record, in order."""
-        try:
-            lines = (self.folder / "attempts.jsonl").read_text().splitlines()
-        except FileNotFoundError:
-            return []
-        return [json.loads(line) for line in lines]
+        """Return every attempt on record, in order; a torn line is an absent record."""
+        found = []
+        with suppress(FileNotFoundError):
+            for line in (self.folder / "attempts.jsonl").read_text().splitlines():
+                with suppress(ValueError):
+                    found.append(json.loads(line))
+        return found
 
     def next_attempt(self, block: int) -> int:
         """Return the number of the next attempt at a block: never one that was used."""
         used = [one["attempt"] for one in self.attempts() if one["block"] == block]
+        used += [attempt for number, attempt in self.files() if number == block]
         return max(used, default=0) + 1
+
+    def begin(self, block: int, attempt: int) -> None:
+        """Keep that an attempt has begun: its number is used, whatever becomes of it."""
+        self._append({"block": block, "attempt": attempt, "outcome": "begun"})
 
     def record(self, block: int, attempt: int, outcome: str, redo: bool, stages: Any) -> None:
         """Keep what became of an attempt, and how long its stages took (s)."""
         line = {"block": block, "attempt": attempt, "outcome": outcome, "redo": redo}
+        self._append(line | {"stages": stages})
+
+    def _append(self, line: dict[str, Any]) -> None:
+        # A line of its own even after a torn one.
         with (self.folder / "attempts.jsonl").open("a") as stream:
-            stream.write(json.dumps(line | {"stages": stages}) + "\n")
+            stream.write("\n" + json.dumps(line) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
 
     def finish(self) -> None:
         """Say that nothing of the plan is left to do."""

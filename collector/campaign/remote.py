@@ -6,7 +6,8 @@ Host keys are the lab's own: an unknown or changed key is refused, before anythi
 from __future__ import annotations
 
 import json
-import select
+import os
+import stat
 import threading
 import time
 from collections.abc import Iterable
@@ -23,6 +24,9 @@ USER: Final = "socklab"
 CONNECT_S: Final = 10
 BEAT_S: Final = 5.0
 ANSWER_S: Final = 30.0
+SEND_S: Final = 15.0
+FILE_LIMIT: Final = 256 * 1024 * 1024
+REMOTE_BLOCKS: Final = ".socklab/blocks"  # in the home of USER
 
 
 def connect(host: Host, ssh_folder: Path) -> fabric.Connection:
@@ -76,6 +80,16 @@ def push(connection: fabric.Connection, program: bytes, digest: str) -> str:
     return path
 
 
+def fetch_file(sftp: paramiko.SFTPClient, source: str, target: Path) -> None:
+    """Copy one regular file of bounded size here and sync it; ``BlockFailed`` for others."""
+    found = sftp.lstat(source)
+    if not stat.S_ISREG(found.st_mode or 0) or (found.st_size or 0) > FILE_LIMIT:
+        raise BlockFailed(f"{source}: no regular file of at most {FILE_LIMIT} bytes")
+    sftp.get(source, str(target))
+    with target.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
 class Remote:
     """One program on one host. Not for several threads, but for the beat that keeps its lease."""
 
@@ -88,7 +102,7 @@ class Remote:
         self._closed = threading.Event()
         self._channel = connection.transport.open_session(timeout=CONNECT_S)
         self._channel.exec_command(f"exec python3 -I {path}")
-        self._channel.setblocking(True)
+        self._channel.settimeout(SEND_S)
         threading.Thread(target=self._beat, daemon=True).start()
         self.facts = self.ask("hello", kind=host.kind, cpus=list(host.cpus))
 
@@ -122,10 +136,13 @@ class Remote:
         deadline = time.monotonic() + limit_s
         while b"\n" not in self._pending:
             left = deadline - time.monotonic()
-            ready, _, _ = select.select([self._channel], [], [], max(0.0, left))
-            if not ready:
-                raise BlockFailed(f"{self.host.name}: no answer within {limit_s:.0f} s")
-            data = self._channel.recv(1 << 20)
+            self._channel.settimeout(max(0.01, left))
+            try:
+                data = self._channel.recv(1 << 20)
+            except TimeoutError:
+                raise BlockFailed(f"{self.host.name}: no answer within {limit_s:.0f} s") from None
+            finally:
+                self._channel.settimeout(SEND_S)
             if not data:
                 raise self._gone("channel closed")
             self._pending += data

@@ -5,8 +5,7 @@ within a block the arms and the baseline's A/A copy are in random order. Both or
 seed alone (``shuffle``), not from the campaign's name, so a campaign can be repeated as it was.
 
 The first tranche has the experiment's ``blocks`` replicates of every cell; tranches of 6 follow up
-to ``blocks_cap`` (the last may be smaller), and a campaign stops between tranches when it is
-precise enough.
+to ``blocks_cap`` (the last may be smaller). All of them are listed; the engine runs all of them.
 """
 
 from __future__ import annotations

@@ -40,7 +40,9 @@ class Host:
         """Take kind and CPUs; stay on those CPUs; say who this is."""
         self.kind = order["kind"]
         allowed = os.sched_getaffinity(0)
-        self.cpus = sorted(allowed & set(order["cpus"])) or sorted(allowed)
+        self.cpus = sorted(allowed & set(order["cpus"]))
+        if not self.cpus:
+            raise ValueError(f"lab_cpus {order['cpus']}: this host may use {sorted(allowed)}")
         os.sched_setaffinity(0, self.cpus)
         program = Path(sys.argv[0])
         return {
@@ -74,7 +76,7 @@ class Host:
 
     def probe(self, order: Mapping[str, Any]) -> Answer:
         """Wait for the right answer of a deployment."""
-        return probe.probe(order["url"], order["limit_s"])
+        return probe.probe(self.link, order["url"], order["limit_s"])
 
     def tool(self, order: Mapping[str, Any]) -> Answer:
         """Describe an installed load tool."""
@@ -101,7 +103,7 @@ class Host:
         folder.mkdir(parents=True, exist_ok=True)
         sealed = block.execute(self.link, order, folder, self.home / "lib")
         blobs = [one.name for one in sorted(folder.glob(f"{order['name']}.*.blob"))]
-        return {"folder": str(folder), "sealed": sealed, "blobs": blobs}
+        return {"sealed": sealed, "blobs": blobs}
 
     def forget(self, order: Mapping[str, Any]) -> Answer:
         """Remove the files of a block that the controller has fetched and checked."""

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 CGROUP: Final = Path("/sys/fs/cgroup")
 PROC: Final = Path("/proc")
+NOWHERE: Final = "/nonexistent"  # of a container that has ended: every counter is null
 NET: Final = ("ListenOverflows", "ListenDrops", "TCPTimeouts", "TCPBacklogDrop", "RetransSegs")
 # Where the lab's own daemons live on a machine that is not the lab's alone.
 SERVICES: Final = ("nomad", "consul", "docker", "containerd", "docker-registry", "ssh")
@@ -64,7 +65,7 @@ def cgroup_folders(pid: int) -> dict[str, str]:
 def read_cgroup(folders: Mapping[str, str]) -> dict[str, int | None]:
     """Return CPU, throttling and memory of one cgroup."""
     if cgroup_version() == 2:
-        unified = Path(folders["unified"])
+        unified = Path(folders.get("unified", NOWHERE))
         cpu = read_pairs(unified / "cpu.stat")
 
         def usec(name: str) -> int | None:
@@ -79,7 +80,8 @@ def read_cgroup(folders: Mapping[str, str]) -> dict[str, int | None]:
             "memory_bytes": read_int(unified / "memory.current"),
             "memory_peak_bytes": read_int(unified / "memory.peak"),
         }
-    account, memory = Path(folders["cpuacct"]), Path(folders["memory"])
+    account = Path(folders.get("cpuacct", NOWHERE))
+    memory = Path(folders.get("memory", NOWHERE))
     stat = read_pairs(account / "cpu.stat")
     return {
         "cpu_ns": read_int(account / "cpuacct.usage"),

@@ -54,6 +54,7 @@ class Link:
 
     def receive(self) -> dict[str, Any]:
         """Wait for the next request, as long as the lease lasts."""
+        self.drain()  # what came while nobody read has renewed the lease
         while not self._lines:
             select.select([self.source], [], [], self.remaining_s())
             self.drain()

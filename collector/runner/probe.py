@@ -9,6 +9,8 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
+from collector.runner.link import Link
+
 
 def fetch(url: str, timeout_s: float) -> tuple[int, bytes]:
     """GET ``url`` once; (status, body). TLS is not verified: the load tools do not either."""
@@ -43,13 +45,16 @@ def wrong(status: int, body: bytes) -> str | None:
     return f"without {', '.join(sorted(missing))}" if missing else None
 
 
-def probe(url: str, limit_s: float) -> dict[str, Any]:
+def probe(link: Link, url: str, limit_s: float) -> dict[str, Any]:
     """Wait up to ``limit_s`` for the right answer: ``{"ready": bool, "reason", "body_bytes"}``.
 
-    The pause between tries grows from 20 to 250 ms: a condition with a bound, not a sleep.
+    The pause between tries grows from 20 to 250 ms: a condition with a bound, not a sleep. Raises
+    ``Lapsed`` if the controller goes meanwhile.
     """
     deadline, pause, reason = time.monotonic() + limit_s, 0.02, "never asked"
     while time.monotonic() < deadline:
+        link.drain()
+        link.remaining_s()
         try:
             status, body = fetch(url, 2.0)
             found = wrong(status, body)

@@ -44,9 +44,22 @@ def split_cpus() -> tuple[list[int], list[int]]:
 
     A machine with one CPU gives the same one to both; its rows say so.
     """
-    cpus = sorted(os.sched_getaffinity(0))
-    half = max(1, len(cpus) // 2)
-    return cpus[:half], cpus[half:] or cpus
+    allowed = os.sched_getaffinity(0)
+    cores = sorted({tuple(sorted(siblings(cpu) & allowed)) for cpu in allowed})
+    half = max(1, len(cores) // 2)
+    load = [cpu for core in cores[:half] for cpu in core]
+    return load, [cpu for core in cores[half:] for cpu in core] or load
+
+
+def siblings(cpu: int) -> set[int]:
+    """CPUs that share a core with this one: load and topology never share one."""
+    path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+    try:
+        parts = path.read_text().strip().split(",")
+        spans = [part.partition("-") for part in parts]
+        return {n for first, _, last in spans for n in range(int(first), int(last or first) + 1)}
+    except (OSError, ValueError):
+        return {cpu}
 
 
 def inventory() -> dict[str, object]:
@@ -85,7 +98,6 @@ def inventory() -> dict[str, object]:
         "lab_state": str(state),
         "lab_subnet": str(subnet),
         "lab_controller": str(subnet[1]),
-        "lab_controller_cpus": load_cpus,
     }
     return {
         "_meta": {"hostvars": hostvars},

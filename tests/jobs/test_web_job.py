@@ -115,7 +115,7 @@ def test_two_containers_get_shares_without_a_limit() -> None:
 
 
 @pytest.mark.parametrize("path", COMBINED)
-@pytest.mark.parametrize(("cores", "cpu"), [(1, 98_000), (2, 198_000), (3, 200_000), (8, 200_000)])
+@pytest.mark.parametrize(("cores", "cpu"), [(1, 99_500), (2, 199_500), (3, 200_000), (8, 200_000)])
 def test_combined_has_two_cores_as_a_hard_limit_and_twice_the_memory(
     path: str, cores: int, cpu: int
 ) -> None:

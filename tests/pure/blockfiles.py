@@ -64,7 +64,7 @@ def wrk_output(
     seed: int, *, concurrency: int = 16, mean_us: int = 700, seconds: float = 2.1, values: int = 60
 ) -> tuple[str, str]:
     """(stdout, histogram file) of one wrk run that obeys Little's law."""
-    rng = random.Random(seed)  # noqa: S311 - test data
+    rng = random.Random(seed)
     requests = round(seconds * 1e6 * concurrency / mean_us)
     counts = histogram(rng, mean_us, requests, values)
     ordered = sorted(counts)

@@ -128,7 +128,7 @@ def test_writer_refuses_not_a_number(tmp_path: Path) -> None:
 
 
 def test_error_survives_a_pool() -> None:
-    error = pickle.loads(pickle.dumps(BlockFileError("b0001-a1.jsonl", 3, "why")))  # noqa: S301
+    error = pickle.loads(pickle.dumps(BlockFileError("b0001-a1.jsonl", 3, "why")))
     assert (error.path, error.line, error.reason) == ("b0001-a1.jsonl", 3, "why")
     assert str(error) == "b0001-a1.jsonl:3: why"
 

@@ -275,7 +275,7 @@ def test_hostile_text_takes_no_time(data: bytes) -> None:
 
 
 def test_error_survives_the_way_from_a_worker() -> None:
-    error = pickle.loads(pickle.dumps(ParseError(3, "truncated: x")))  # noqa: S301
+    error = pickle.loads(pickle.dumps(ParseError(3, "truncated: x")))
     assert (error.line, error.reason, str(error)) == (3, "truncated: x", "line 3: truncated: x")
 
 

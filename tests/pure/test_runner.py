@@ -17,6 +17,7 @@ import pytest
 from collector.blockfile import read_lines
 from collector.campaign.program import pack_runner
 from collector.runner import counters, probe
+from collector.runner.link import Lapsed, Link
 
 SHELL = ["sh", "-c"]
 
@@ -27,6 +28,7 @@ class Program:
     def __init__(self, home: Path) -> None:
         data, self.sha256 = pack_runner()
         path = home / "runner.pyz"
+        self.blocks = home / ".socklab" / "blocks" / "web-x"
         path.write_bytes(data)
         self.process = subprocess.Popen(
             [sys.executable, "-I", str(path)],
@@ -108,7 +110,7 @@ def test_a_block_is_sealed_with_everything_a_tool_said(program: Program, tmp_pat
     ready(program)
     command = "echo out; echo err >&2; printf '7\\t1\\n' > {dir}/h.tsv; echo {lib}"
     answer = drive(program, block(command, files={"histogram": "h.tsv", "absent": "none"}))
-    path = Path(answer["folder"], answer["sealed"]["name"])
+    path = program.blocks / answer["sealed"]["name"]
     assert path.stat().st_mode & 0o777 == 0o440
     kinds = [body["type"] for _, body in read_lines(path)]
     assert kinds == ["header", "run", "seal"]
@@ -126,7 +128,7 @@ def test_a_block_is_sealed_with_everything_a_tool_said(program: Program, tmp_pat
 def test_bytes_that_are_no_text_and_signals_are_kept(program: Program) -> None:
     ready(program)
     answer = drive(program, block("printf '\\377'; kill -KILL $$"))
-    path = Path(answer["folder"], answer["sealed"]["name"])
+    path = program.blocks / answer["sealed"]["name"]
     (run,) = [body for _, body in read_lines(path) if body["type"] == "run"]
     assert run["measure"]["exit_code"] == -signal.SIGKILL
     assert run["measure"]["stdout_b64"] == "/w=="
@@ -138,13 +140,13 @@ def test_a_large_file_lies_beside_the_block_under_its_hash(program: Program) -> 
     command = "head -c 2000000 /dev/zero > {dir}/big"
     answer = drive(program, block(command, files={"big": "big"}))
     (blob,) = answer["blobs"]
-    assert Path(answer["folder"], blob).stat().st_size == 2_000_000
+    assert (program.blocks / blob).stat().st_size == 2_000_000
 
 
 def test_a_tool_that_never_ends_is_killed_at_its_limit(program: Program) -> None:
     ready(program)
     answer = drive(program, block("sleep 600", limit_s=0.5))
-    path = Path(answer["folder"], answer["sealed"]["name"])
+    path = program.blocks / answer["sealed"]["name"]
     (run,) = [body for _, body in read_lines(path) if body["type"] == "run"]
     assert run["measure"]["exit_code"] == -signal.SIGKILL
 
@@ -194,6 +196,21 @@ def test_one_generator_on_a_host(program: Program, tmp_path: Path) -> None:
         assert other.ask(do="lock", campaign="web-y")["held_by"] is None
     finally:
         other.end()
+
+
+def test_a_lease_that_was_renewed_unread_still_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, controller = os.pipe()
+    link = Link(source, 1)
+    now = time.monotonic()
+    os.write(controller, b'{"do": "lease"}\n{"do": "snapshot"}\n')
+    monkeypatch.setattr(time, "monotonic", lambda: now + 60.0)
+    assert link.receive() == {"do": "snapshot"}
+    monkeypatch.setattr(time, "monotonic", lambda: now + 121.0)
+    with pytest.raises(Lapsed, match="no word from the controller"):
+        link.receive()
+    os.close(controller)
+    with pytest.raises(Lapsed, match="closed the channel"):
+        link.receive()
 
 
 def test_a_block_without_the_lock_is_refused(program: Program) -> None:
