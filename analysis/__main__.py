@@ -14,6 +14,7 @@ from analysis.report import render
 from analysis.summary import Analysis, analyse
 from analysis.tables import replace_text, tables, write_csv
 from analysis.terminal import show
+from analysis.wording import answer
 
 LOG_COLUMNS: Final = 110  # a pipe has no width, and 80 columns break the table's lines
 
@@ -43,8 +44,8 @@ def report(
 ) -> None:
     """Judge a campaign; write its report and tables; print the answer.
 
-    Writes <state>/results/report/<experiment>/report.html and one CSV a table. Exit code 1 where
-    the A/A gate fails (in the quick profile a warning), 2 for bad input, 3 without a dataset.
+    Writes <state>/results/report/<experiment>/: report.html, answer.txt, one CSV a table. Exit code
+    1 where the A/A gate fails (in the quick profile a warning), 2 for bad input, 3 without a dataset.
     """
     try:
         found = analyse(open_dataset(state), experiment, campaign, emulated=emulated)
@@ -62,12 +63,13 @@ def report(
 
 
 def write_report(found: Analysis, folder: Path) -> Path:
-    """Write the tables and ``report.html`` into ``folder``; returns the report's path."""
+    """Write tables, ``report.html`` and ``answer.txt`` into ``folder``; returns the report's path."""
     folder.mkdir(parents=True, exist_ok=True)
     shown = tables(found)
     write_csv(folder, shown)
     path = folder / "report.html"
     replace_text(path, render(found, shown))
+    replace_text(folder / "answer.txt", "\n".join([*answer(found), f"Report: {path}", ""]))
     return path
 
 
