@@ -44,8 +44,9 @@ def report(
 ) -> None:
     """Judge a campaign; write its report and tables; print the answer.
 
-    Writes <state>/results/report/<experiment>/: report.html, answer.txt, one CSV a table. Exit code
-    1 where the A/A gate fails (in the quick profile a warning), 2 for bad input, 3 without a dataset.
+    Writes report.html, answer.txt and one CSV a table into <state>/results/report/<experiment>/.
+    Exit code 1 where the A/A gate fails (in the quick profile a warning), 2 for bad input, 3
+    without a dataset.
     """
     try:
         found = analyse(open_dataset(state), experiment, campaign, emulated=emulated)
@@ -63,7 +64,7 @@ def report(
 
 
 def write_report(found: Analysis, folder: Path) -> Path:
-    """Write tables, ``report.html`` and ``answer.txt`` into ``folder``; returns the report's path."""
+    """Write tables, ``report.html``, ``answer.txt`` into ``folder``; returns the report's path."""
     folder.mkdir(parents=True, exist_ok=True)
     shown = tables(found)
     write_csv(folder, shown)

@@ -21,10 +21,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from collector.blockfile import read_lines
-from collector.plan.inventory import Inventory, load_inventory
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path[0:1] = [str(ROOT)]
+
+from collector.blockfile import read_lines  # noqa: E402
+from collector.plan.inventory import Inventory, load_inventory  # noqa: E402
+
 SECONDS = 2
 STAGES = ("hosts", "cluster", "workloads", "collect", "analyse")
 
