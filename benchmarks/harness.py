@@ -69,8 +69,8 @@ def campaign(inventory: Path, state: Path, profile: str, blocks: int) -> None:
     report(f"overhead a run, {profile}", statistics.median(overheads), "s (median)", len(overheads))
     report(f"load share, {profile}", load_ns / wall_ns, "of the blocks' wall time", len(overheads))
     stages: dict[str, list[float]] = {}
-    for line in (folder / "attempts.jsonl").read_text().splitlines():
-        for stage, seconds in json.loads(line)["stages"].items():
+    for line in (folder / "attempts.jsonl").read_text().split("\n"):
+        for stage, seconds in json.loads(line or "{}").get("stages", {}).items():
             stages.setdefault(stage, []).append(seconds)
     for stage, seconds in stages.items():
         report(

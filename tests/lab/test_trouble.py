@@ -31,7 +31,9 @@ def ours(lab: Lab) -> list[str]:
 
 
 def attempts(campaign: Path) -> list[dict]:  # type: ignore[type-arg]
-    return [json.loads(line) for line in (campaign / "attempts.jsonl").read_text().splitlines()]
+    """Every attempt that came to an end."""
+    lines = filter(None, (campaign / "attempts.jsonl").read_text().splitlines())
+    return [one for one in map(json.loads, lines) if "redo" in one]
 
 
 def read_until(process: subprocess.Popen[str], pattern: str, limit_s: float = 120) -> str:
