@@ -45,13 +45,14 @@ def test_report_writes_its_files_and_ends_with_the_path(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "report" / "web"
     names = {path.name for path in folder.iterdir()}
     assert names == {
-        "report.html", "verdicts.csv", "aa.csv", "arms.csv", "blocks.csv", "cpu.csv", "latency.csv",
+        "report.html", "answer.txt", "verdicts.csv", "aa.csv", "arms.csv", "blocks.csv", "cpu.csv", "latency.csv",
         "consistency.csv", "published.csv", "replication.csv", "account.csv", "environment.csv",
     }  # fmt: skip
     lines = done.output.rstrip().splitlines()
     assert lines[-1] == f"Report: {folder / 'report.html'}"
     assert lines[-4].startswith("Placement same_core on lab-2 (virtual, x86_64), wrk")
     assert lines[-3].startswith("sharedvolume vs tcp-loopback: +")
+    assert (folder / "answer.txt").read_text().splitlines() == lines[-4:]
 
 
 @pytest.mark.parametrize(("profile", "code"), [("quick", 0), ("standard", 1)])
