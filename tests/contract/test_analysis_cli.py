@@ -45,7 +45,8 @@ def test_report_writes_its_files_and_ends_with_the_path(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "report" / "web"
     names = {path.name for path in folder.iterdir()}
     assert names == {
-        "report.html", "answer.txt", "verdicts.csv", "aa.csv", "arms.csv", "blocks.csv", "cpu.csv", "latency.csv",
+        "report.html", "answer.txt", "verdicts.csv", "aa.csv", "arms.csv", "blocks.csv", "cpu.csv",
+        "latency.csv",
         "consistency.csv", "published.csv", "replication.csv", "account.csv", "environment.csv",
     }  # fmt: skip
     lines = done.output.rstrip().splitlines()
