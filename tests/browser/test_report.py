@@ -1,6 +1,6 @@
 """The report in a real browser: it draws, fetches nothing, and no label runs.
 
-Needs Debian's chromium and playwright's Python package; without them the layer is skipped, visibly.
+Needs Debian's chromium; without it the layer fails.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright import sync_api as playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pure"))
 
@@ -23,9 +24,7 @@ from analysis.report import render
 from analysis.summary import analyse
 from analysis.tables import tables
 
-playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs /usr/bin/chromium (apt: chromium)")
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -53,6 +52,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    assert CHROMIUM is not None, "chromium is missing: make setup installs it"
     with playwright.sync_playwright() as driver:
         started = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield started

@@ -12,7 +12,6 @@ from collector.plan.pairing import pair_hosts
 from collector.plan.plan import estimate, file_embeds, make_plan
 from collector.plan.rules import check
 
-pytest.importorskip("ansible")
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yml"))
 # What jobs/web.nomad.hcl calls the ways between proxy and application.

@@ -13,7 +13,6 @@ from typer.testing import CliRunner, Result
 from collector.plan.commands import register
 from collector.plan.model import Plan
 
-pytest.importorskip("ansible")
 FIXTURES = Path(__file__).parents[1] / "fixtures/plan"
 LISTING = json.loads((FIXTURES / "inventory.json").read_text())
 

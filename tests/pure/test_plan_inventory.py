@@ -145,7 +145,6 @@ def test_200_hosts_take_bounded_time() -> None:
 
 
 def test_ansible_reads_the_files(tmp_path: Path) -> None:
-    pytest.importorskip("ansible")
     path = tmp_path / "hosts.yml"
     path.write_text(json.dumps({"all": {"vars": {"lab_id": "x", "lab_state": "/srv/x"}}}))
     with pytest.raises(BadInputError, match="no host in any of servers, clients, load"):
@@ -158,7 +157,6 @@ def test_ansible_reads_the_files(tmp_path: Path) -> None:
 
 
 def test_what_ansible_cannot_read_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("ansible")
     with pytest.raises(BadInputError, match="no such inventory"):
         load_inventory(tmp_path / "absent")
     broken = tmp_path / "broken.yml"
