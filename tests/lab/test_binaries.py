@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +84,7 @@ class Vendor:
 
 
 @pytest.fixture
-def vendor(tmp_path: Path) -> Vendor:
+def vendor(tmp_path: Path) -> Iterator[Vendor]:
     home = tmp_path / "gpg"
     home.mkdir(mode=0o700)
     one = Vendor(tmp_path / "repository", home, "")
@@ -92,7 +93,8 @@ def vendor(tmp_path: Path) -> Vendor:
     listed = one.gpg("--with-colons", "--list-keys")
     one.fingerprint = next(line.split(":")[9] for line in listed.splitlines() if line[:3] == "fpr")
     one.publish()
-    return one
+    yield one
+    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "gpg-agent"], check=True)
 
 
 def obtain(vendor: Vendor, tmp_path: Path, fingerprint: str) -> tuple[int, str, Path]:
