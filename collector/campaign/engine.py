@@ -84,9 +84,10 @@ class Engine:
         self._cluster.check(dict.fromkeys(sorted(topology), "runs the topologies"))
         for name in sorted(topology | load):
             host = self._inventory.hosts[name]
-            if name in load and host.kind == "virtual":
+            own = set(host.cpus) & os.sched_getaffinity(0)
+            if name in load and host.kind == "virtual" and own:
                 # The controller shares this machine: it stays off the topologies' CPUs.
-                os.sched_setaffinity(0, set(host.cpus) & os.sched_getaffinity(0) or {0})
+                os.sched_setaffinity(0, own)
             connection = connect(host, self._ssh)
             stack.callback(connection.close)
             path = push(connection, *self._program)
@@ -148,7 +149,8 @@ class Engine:
         if self._spent:
             return round(blocks * sum(self._spent) / len(self._spent), 1)
         profile = self.plan.profile
-        return blocks * len(self.plan.arms) * (profile.warmup_s + profile.measure_s + 4.0)
+        runs = len(self.plan.arms) + 1  # the baseline's copy
+        return blocks * runs * (profile.warmup_s + profile.measure_s + 4.0)
 
     def _block_until_whole(self, block: Block) -> None:
         for last in [False] * (ATTEMPTS - 1) + [True]:
