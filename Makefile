@@ -1,6 +1,6 @@
 # socklab: two commands, `make lab` and `make test`; each installs what it needs first.
 #
-#   make lab [experiment=web] [profile=quick] [blocks=N] [new=1] [hosts=2]
+#   make lab [experiment=web] [profile=quick] [blocks=N] [new=1] [hosts=3]
 #   make lab lab=mine subnet=198.18.7.0/24       a second lab beside the first
 
 SHELL       := /bin/bash
@@ -12,7 +12,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 lab     ?= socklab
 subnet  ?= 198.18.0.0/24
-hosts   ?= 2
+hosts   ?= 3
 experiment ?= web
 inventory  ?= inventories/local
 

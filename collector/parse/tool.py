@@ -65,6 +65,7 @@ class Capabilities:
     open_loop: bool
     unix_sockets: bool
     histogram: bool
+    inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

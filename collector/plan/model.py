@@ -92,6 +92,7 @@ class Block:
     replicate: Count
     tranche: Count
     host: str
+    peer: str | None
     load_host: str
     variant: str
     load: Load
