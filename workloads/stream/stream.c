@@ -102,9 +102,11 @@ struct settings {
     uint64_t time_us;
 };
 
-/* What one receiver has of one flow. Times are its monotonic clock's; 0 before the first byte. */
+/* What one receiver has of one flow. Times are its monotonic clock's; 0 before the first byte.
+   What a server received that never reported is unknown, which is not nothing. */
 struct received {
     uint64_t messages, first_ns, last_ns;
+    bool unknown;
 };
 
 /* One end of one flow. `rest` holds what a receiver read beyond the end: the peer's report. */
@@ -749,7 +751,7 @@ static enum outcome read_report(struct flow *flow)
                     errno ? why(errno, text) : "the peer closed early");
     if (memcmp(report, MAGIC, MAGIC_BYTES) != 0)
         return fail(flow->error, CORRUPT, "what follows the end is no report");
-    flow->there = (struct received){get64(report + 16), get64(report + 24), get64(report + 32)};
+    flow->there = (struct received){get64(report + 16), get64(report + 24), get64(report + 32), false};
     switch (get32(report + 8)) {
     case WELL:
         return WELL;
@@ -799,6 +801,7 @@ static void *run_flow(void *argument)
         flow->outcome = fail(flow->error, WRITE_FAILED, "go: %s", why(errno, text));
         return NULL;
     }
+    flow->there.unknown = sends;
     exchange(end, sends, receives);
     if (end->in_outcome != WELL) {
         flow->outcome = fail(flow->error, end->in_outcome, "%s", end->in_error);
@@ -811,12 +814,21 @@ static void *run_flow(void *argument)
     return NULL;
 }
 
+static void print_counts(const struct received *received, uint32_t message_bytes)
+{
+    if (received->unknown)
+        printf("\"messages\": null, \"bytes\": null");
+    else
+        printf("\"messages\": %" PRIu64 ", \"bytes\": %" PRIu64, received->messages,
+               received->messages * message_bytes);
+}
+
 static void print_received(const struct received *received, uint32_t message_bytes)
 {
     uint64_t span = received->last_ns - received->first_ns;
-    printf("\"messages\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"seconds\": ", received->messages,
-           received->messages * message_bytes);
-    if (received->messages && span)
+    print_counts(received, message_bytes);
+    printf(", \"seconds\": ");
+    if (!received->unknown && received->messages && span)
         printf("%.9f", (double)span / 1e9);
     else
         printf("null"); /* all of it came in one read, or nothing did */
@@ -824,28 +836,29 @@ static void print_received(const struct received *received, uint32_t message_byt
 
 static void print_flows(const struct plan *plan)
 {
-    printf("\"per_flow\": [");
+    printf(" \"per_flow\": [");
     const char *between = "";
     for (uint32_t number = 0; number < plan->flows; number++) {
         const struct flow *flow = &plan->flow[number];
         for (int direction = TO; direction <= FROM; direction++) {
             if (!(plan->settings.direction & direction))
                 continue;
-            printf("%s{\"flow\": %" PRIu32 ", \"direction\": \"%s\", ", between, number,
+            printf("%s\n  {\"flow\": %" PRIu32 ", \"direction\": \"%s\", ", between, number,
                    DIRECTIONS[direction]);
             print_received(direction == TO ? &flow->there : &flow->end.in,
                            plan->settings.message_bytes);
             printf(", \"error\": %s%s%s}", flow->outcome ? "\"" : "",
                    flow->outcome ? flow->error : "null", flow->outcome ? "\"" : "");
-            between = ", ";
+            between = ",";
         }
     }
-    printf("]}\n");
+    printf("\n ]}\n");
 }
 
-/* Adds `one` to `all`: counts add up, times enclose. */
+/* Adds `one` to `all`: counts add up, times enclose, and what is unknown makes the sum so. */
 static void add(struct received *all, const struct received *one)
 {
+    all->unknown = all->unknown || one->unknown;
     if (!one->first_ns)
         return;
     if (!all->first_ns || one->first_ns < all->first_ns)
@@ -870,21 +883,21 @@ static int print_result(const struct plan *plan)
     bool well = errors[WELL] == plan->flows;
     uint64_t there_ns = there.last_ns - there.first_ns, here_ns = here.last_ns - here.first_ns;
     double seconds = (double)(there_ns > here_ns ? there_ns : here_ns) / 1e9;
-    uint64_t messages = there.messages + here.messages;
-    uint64_t bytes = messages * plan->settings.message_bytes;
+    struct received all = {.messages = there.messages + here.messages,
+                           .unknown = there.unknown || here.unknown};
+    double messages = (double)all.messages, bytes = messages * plan->settings.message_bytes;
     printf("{\"stream\": 1, \"version\": \"%s\", \"address\": \"%s\", \"flows\": %" PRIu32
-           ", \"message_bytes\": %" PRIu32 ", \"direction\": \"%s\", ", VERSION,
+           ", \"message_bytes\": %" PRIu32 ", \"direction\": \"%s\",\n ", VERSION,
            plan->address->text, plan->flows, plan->settings.message_bytes,
            DIRECTIONS[plan->settings.direction]);
+    print_counts(&all, plan->settings.message_bytes);
     if (well && seconds > 0)
-        printf("\"seconds\": %.9f, \"messages\": %" PRIu64 ", \"bytes\": %" PRIu64
-               ", \"messages_per_s\": %.3f, \"bytes_per_s\": %.3f, ", seconds, messages, bytes,
-               (double)messages / seconds, (double)bytes / seconds);
+        printf(", \"seconds\": %.9f, \"messages_per_s\": %.3f, \"bytes_per_s\": %.3f,\n ", seconds,
+               messages / seconds, bytes / seconds);
     else
-        printf("\"seconds\": null, \"messages\": %" PRIu64 ", \"bytes\": %" PRIu64
-               ", \"messages_per_s\": null, \"bytes_per_s\": null, ", messages, bytes);
+        printf(", \"seconds\": null, \"messages_per_s\": null, \"bytes_per_s\": null,\n ");
     printf("\"errors\": {\"connect\": %" PRIu32 ", \"read\": %" PRIu32 ", \"write\": %" PRIu32
-           ", \"corrupt\": %" PRIu32 "}, ", errors[CONNECT_FAILED], errors[READ_FAILED],
+           ", \"corrupt\": %" PRIu32 "},\n", errors[CONNECT_FAILED], errors[READ_FAILED],
            errors[WRITE_FAILED], errors[CORRUPT]);
     print_flows(plan);
     if (well && seconds <= 0)
