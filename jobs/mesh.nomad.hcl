@@ -266,15 +266,18 @@ EOT
   client_address   = local.client_unix ? "--socket=${local.upstream}" : "--host=${local.upstream_host} --port=${local.upstream_port}${var.path == "tcp-tls" ? " --ssl" : ""}"
   stream_address   = local.client_unix ? "unix:${local.upstream}" : "tcp:${local.upstream_host}:${local.upstream_port}"
 
+  # The load tool is started in the client's container, when its turn comes.
+  waiting = ["/usr/bin/sleep", "infinity"]
+
   client = {
     web = {
       image = var.image_proxy
-      args  = ["-c", "/local/nginx.conf"]
+      run   = ["/usr/sbin/nginx", "-c", "/local/nginx.conf"]
       files = { "local/nginx.conf" = local.nginx }
     }
     database = {
       image = var.image_query
-      args  = []
+      run   = local.waiting
       files = {
         "local/load"         = "#!/bin/sh\nexec sysbench ${var.query} --table-size=10000 --db-ps-mode=disable --mysql-user=bench --mysql-password=\"$(cat /secrets/password)\" ${local.database_address} --histogram=on --percentile=99 \"$@\" run\n"
         "local/ready"        = "#!/bin/sh\nexec mariadb-admin --defaults-extra-file=/secrets/client.cnf ${local.client_address} ping\n"
@@ -284,7 +287,7 @@ EOT
     }
     stream = {
       image = var.image_stream
-      args  = ["idle"]
+      run   = local.waiting
       files = {
         "local/load"  = "#!/bin/sh\nexec stream send ${local.stream_address} --message-bytes ${var.message_bytes} --direction ${var.direction} \"$@\"\n"
         "local/ready" = "#!/bin/sh\nexec stream ping ${local.stream_address}\n"
@@ -538,7 +541,8 @@ job "mesh" {
 
           config {
             image           = local.client.image
-            args            = local.client.args
+            entrypoint      = slice(local.client.run, 0, 1)
+            args            = slice(local.client.run, 1, length(local.client.run))
             network_mode    = var.workload == "web" || !local.client_unix ? "host" : "none"
             readonly_rootfs = var.workload != "web"
             cap_drop        = ["all"]

@@ -437,10 +437,8 @@ class Engine:
         text = f"{run.arm}/{run.copy} {block.load.tool} c={block.load.concurrency}"
         if message["exit_code"] != 0:
             return f"{text}: exit code {message['exit_code']}"
-        for line in message["stdout"].splitlines():
-            if line.startswith(("Requests/sec:", "Requests per second:")):
-                return f"{text}: {float(line.split(':')[1].split()[0]):,.0f} requests/s"
-        return f"{text}: no figure"
+        figure = TOOLS[block.load.tool].figure(message["stdout"].encode())
+        return f"{text}: {figure or 'no figure'}"
 
     def _fetch(self, block: Block, attempt: int, answer: dict[str, Any]) -> Path:
         """Bring the sealed file and its blobs here and check them.
