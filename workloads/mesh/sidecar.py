@@ -38,6 +38,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 PATH_LIMIT: Final = 107  # sun_path is 108 bytes with its terminating NUL (unix(7))
+CIPHER: Final = re.compile(r"^(?!cluster\.local_agent\.).*ssl\.ciphers\.(\S+): [1-9]", re.M)
 MODE: Final = re.compile(r"0[0-7]{3}")
 DRAIN_S: Final = "5"  # Envoy's default lets a denied connection live for ten minutes
 STARTING_S: Final = 0.25
@@ -218,12 +219,16 @@ class Sidecar:
         info = json.loads(ask(UnixConnection(str(self.admin)), "GET", "/server_info"))
         config = json.loads(ask(UnixConnection(str(self.admin)), "GET", "/config_dump"))
         stats = ask(UnixConnection(str(self.admin)), "GET", "/stats?filter=ssl.ciphers").decode()
+        listeners = [
+            one for one in config["configs"] if one["@type"].endswith("ListenersConfigDump")
+        ]
         facts = {
             "version": info["version"].split("/")[1],
             "concurrency": info["command_line_options"]["concurrency"],
-            "access_log": contains_key(config, "access_log"),
+            "access_log": contains_key(listeners, "access_log"),
             "tracing": contains_key(config, "tracing"),
-            "ciphers": sorted(set(re.findall(r"ssl\.ciphers\.(\S+): [1-9]", stats))),
+            # What is spoken with other sidecars; local_agent is Consul, which configures this one.
+            "ciphers": sorted(set(CIPHER.findall(stats))),
         }
         path = Path(os.environ["FACTS"])
         path.with_suffix(".new").write_text(json.dumps(facts))
