@@ -295,7 +295,8 @@ EOT
     }
   }[var.workload]
 
-  # What Consul is told of each end (docs/mesh.md). The checks are the mesh task's own.
+  # What Consul is told of each end (docs/mesh.md). The checks are the mesh task's own. Numbers stand
+  # alone in their objects: beside text, a conditional would make text of them.
   definitions = {
     for end in local.ends : end => jsonencode({
       service = merge(
@@ -327,12 +328,14 @@ EOT
               proxy = merge(
                 { config = { bind_address = "{{ env `NOMAD_IP_mesh` }}" } },
                 end == "server" && local.server_unix ? { local_service_socket_path = local.socket } : {},
-                end == "server" && !local.server_unix ? { local_service_address = local.server_host, local_service_port = var.port } : {},
+                end == "server" && !local.server_unix ? { local_service_address = local.server_host } : {},
+                end == "server" && !local.server_unix ? { local_service_port = var.port } : {},
                 end == "client" ? {
                   upstreams = [merge(
                     { destination_name = "{{ env `NOMAD_JOB_ID` }}-server" },
                     local.client_unix ? { local_bind_socket_path = local.upstream, local_bind_socket_mode = "0660" } : {},
-                    local.client_unix ? {} : { local_bind_address = local.upstream_host, local_bind_port = local.upstream_port },
+                    local.client_unix ? {} : { local_bind_address = local.upstream_host },
+                    local.client_unix ? {} : { local_bind_port = local.upstream_port },
                   )]
                 } : {},
               )

@@ -23,6 +23,9 @@ from nomad.api.exceptions import (
 
 from collector.campaign.errors import BlockFailed, NotReadyError, UsageError
 
+# What is retried is told when patience ends, not line by line.
+stamina.instrumentation.set_on_retry_hooks([])
+
 PREFIX: Final = "sl-"
 POLL_S: Final = 0.25
 PLACE_S: Final = 90.0

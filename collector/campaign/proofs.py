@@ -15,6 +15,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -190,12 +191,12 @@ class Prover:
         seen = {}
         for key in ("mesh", "tcp", "socat"):
             marker = secrets.token_hex(16)
-            far = self._observers[str(self._place.peer)]
-            far.post("prove", arguments=["capture", str(CAPTURE_S), marker])
-            until = time.monotonic() + CAPTURE_S - 0.5
-            while time.monotonic() < until:
-                self._answers(key, marker, limit_s=0.2)
-            seen[key] = far.receive(CAPTURE_S + 30)["seen"]
+            capture = ("capture", str(CAPTURE_S), marker)
+            with ThreadPoolExecutor(1) as apart:
+                listening = apart.submit(self._ask, str(self._place.peer), *capture)
+                while not listening.done():
+                    self._answers(key, marker, limit_s=0.2)
+                seen[key] = listening.result()
         return (
             not seen["mesh"]["marker_frames"]
             and seen["mesh"]["tls_frames"] > 0

@@ -175,6 +175,7 @@ class Sidecar:
             raise OSError(
                 f"Consul refuses the registration: {done.stderr.strip() or done.stdout.strip()}"
             )
+        self.registered = True
 
     def bootstrap(self) -> Path:
         """Write Envoy's bootstrap as Consul makes it, but with a private admin socket."""
@@ -273,6 +274,8 @@ class Sidecar:
 
     def deregister(self) -> None:
         """Take the registration back, the sidecar's with it."""
+        if not self.registered:
+            return
         try:
             tell_consul(f"/v1/agent/service/deregister/{self.id}")
         except OSError as error:
