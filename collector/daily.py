@@ -1,4 +1,4 @@
-"""Daily commands on a lab: doctor, status, ssh, logs, shell. They change nothing."""
+"""Daily commands on a lab: doctor, status, ssh, logs, mesh, shell. They change nothing."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from rich.table import Table
 from collector.campaign.cluster import Cluster, read_environment
 from collector.campaign.errors import NOT_READY, CampaignError, NotReadyError
 from collector.campaign.folder import Campaign
+from collector.campaign.mesh import Mesh
 from collector.lock import holder
 from collector.plan.findings import BadInputError
 from collector.plan.inventory import Inventory, load_inventory
@@ -37,7 +38,7 @@ LOCAL: Final = Path("inventories/local")
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (doctor, status, ssh, logs, shell):
+    for command in (doctor, status, ssh, logs, mesh, shell):
         app.command(command.__name__)(_coded(command))
 
 
@@ -189,6 +190,20 @@ def logs(arm: str, inventory: InventoryPath = LOCAL) -> None:
     for job in found:
         for line in cluster.job_lines(job):
             CONSOLE.print(line)
+
+
+def mesh(
+    job: Annotated[str, typer.Argument(help="Id of a Nomad job with a client and a server end.")],
+    *,
+    inventory: InventoryPath = LOCAL,
+) -> None:
+    """Say what in the mesh keeps a job's client from its server; exit 1 if anything does."""
+    found = Mesh(load_inventory(inventory).lab_state).diagnose(job)
+    for line in found:
+        typer.echo(line)
+    if found:
+        raise typer.Exit(1)
+    typer.echo(f"{job}: both ends are registered and healthy, and the edge is allowed")
 
 
 def shell(inventory: InventoryPath = LOCAL) -> None:

@@ -93,7 +93,7 @@ class Deployer:
     """Renders each arm once a campaign, then registers it again for every block."""
 
     def __init__(
-        self, cluster: Cluster, mesh: Mesh | None, root: Path, fixed: Mapping[str, Any],
+        self, cluster: Cluster, mesh: Mesh, root: Path, fixed: Mapping[str, Any],
         secrets: Path,
     ) -> None:  # fmt: skip
         self._cluster = cluster
@@ -127,7 +127,7 @@ class Deployer:
         ports = ports_of(wanted)
         for order, identity in wanted:
             job = self.render(order, place, ports[order.key])
-            if self._mesh is not None and sidecars(job):
+            if sidecars(job):
                 self._mesh.allow(identity)
             self._cluster.register(identity, job)
             self._jobs[identity], self._ports[identity] = job, ports[order.key]
@@ -138,9 +138,8 @@ class Deployer:
         for identity in identities:
             self._jobs.pop(identity, None)
         try:
-            if self._mesh is not None:
-                for identity in set(self._mesh.allowed()) & set(identities):
-                    self._mesh.forbid(identity)
+            for identity in set(self._mesh.allowed()) & set(identities):
+                self._mesh.forbid(identity)
         except CampaignError as error:
             problems.append(str(error))
         return problems
@@ -196,7 +195,7 @@ class Deployer:
         if answer["ready"]:
             size: int | None = answer["body_bytes"]
             return size
-        said = self._mesh.diagnose(binding["job"]) if self._mesh else []
+        said = self._mesh.diagnose(binding["job"]) if SIDECAR in str(binding["containers"]) else []
         said += self._cluster.job_lines(binding["job"])
         raise BlockFailed(
             f"{binding['job']} runs but does not answer rightly at "

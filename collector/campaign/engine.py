@@ -254,12 +254,12 @@ class Engine:
             preflight = self._preflight(block)
             header = self._header(block, attempt, bindings, preflight)
             clock.end("preflight")
-            answer = self._measure(block, attempt, header, wanted, bindings)
-            self._same_allocations(wanted, bindings)
+            answer = self._measure(block, attempt, header, bindings)
+            moved = self._moved(wanted, bindings)
             clock.end("measure")
             path = self._fetch(block, attempt, answer)
             clock.end("fetch")
-            problem = self._failed_runs(path)
+            problem = moved or self._failed_runs(path)
             redo = problem is not None and not last
             self.campaign.record(block.block, attempt, problem or "whole", redo, clock.stages)
             with suppress(BlockFailed):  # the block is here: what stays there is only litter
@@ -384,9 +384,8 @@ class Engine:
         }
 
     def _measure(
-        self, block: Block, attempt: int, header: dict[str, Any],
-        wanted: list[tuple[Order, str]], bindings: dict[str, Any],
-    ) -> dict[str, Any]:  # fmt: skip
+        self, block: Block, attempt: int, header: dict[str, Any], bindings: dict[str, Any]
+    ) -> dict[str, Any]:
         runner, profile = self._runners[block.load_host], self.plan.profile
         runs: list[dict[str, Any]] = []
         for run in block.runs:
@@ -480,12 +479,14 @@ class Engine:
         ]:
             raise BlockFailed(f"fetched file is not block {block.block}, attempt {attempt}")
 
-    def _same_allocations(self, wanted: list[tuple[Order, str]], bindings: dict[str, Any]) -> None:
+    def _moved(self, wanted: list[tuple[Order, str]], bindings: dict[str, Any]) -> str | None:
+        """Say which deployment did not outlive the block; its runs stay on record, superseded."""
         for order, identity in wanted:
             bound = bindings[order.key]
             ours = {bound[key] for key in ("allocation", "peer_allocation") if bound[key]}
             if self._cluster.running(identity) != ours:
-                raise BlockFailed(f"{identity}: its allocation did not outlive the block")
+                return f"{identity}: its allocation did not outlive the block"
+        return None
 
     def _failed_runs(self, path: Path) -> str | None:
         """Say which runs of a sealed block ended badly: the block is then redone whole."""

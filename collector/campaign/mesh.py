@@ -32,6 +32,11 @@ class Mesh:
 
     def __init__(self, state: Path) -> None:
         environment = read_environment(state)
+        if "CONSUL_HTTP_ADDR" not in environment:
+            raise NotReadyError(
+                "a mesh is asked for, and this cluster has no Consul (none in "
+                f"{state / 'lab.env'}). Make it: ansible-playbook lab.yml --tags cluster"
+            )
         address = urlsplit(environment["CONSUL_HTTP_ADDR"])
         self._token, self._ca = environment["CONSUL_HTTP_TOKEN"], environment["CONSUL_CACERT"]
         self._servers = self._client(str(address.hostname), address.port or 443)

@@ -40,12 +40,17 @@ class Lab:
     up_output: str = ""
 
     def run(
-        self, *argv: str, check: bool = True, timeout: float = 600
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command as a user of the lab would; its output is shown when the test fails."""
+        self, *argv: str, check: bool = True, timeout: float = 600, client: bool = False,
+        stdin: str = "",
+    ) -> subprocess.CompletedProcess[str]:  # fmt: skip
+        """Run a command as a user of the lab would; its output is shown when the test fails.
+
+        ``client``: with address, CA and token of Nomad and Consul, as in ``make shell``.
+        """
         done = subprocess.run(
-            argv, cwd=ROOT, env=self.environment, text=True, timeout=timeout, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            argv, cwd=ROOT, env=self.client_environment() if client else self.environment,
+            text=True, timeout=timeout, check=False, input=stdin,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         print(f"$ {' '.join(argv)}\n{done.stdout[-6000:]}")
         if check:

@@ -1,0 +1,116 @@
+"""A mesh across two hosts: its proofs, its figures, and what it is made of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Lab
+from test_cluster import secrets_of
+from test_measure import header, rows
+
+MINE = Path("tests/lab/experiments")
+
+
+@pytest.fixture(scope="module")
+def campaign(lab: Lab) -> Path:
+    """One block of mesh-web, measured, collected and analysed by the playbook, with -vvv."""
+    done = lab.playbook(
+        "--tags", "measure,collect,analyse", "-e", "experiment=mesh-web", "-e", "blocks=1", "-vvv"
+    )
+    (lab.state / "mesh.log").write_text(done.stdout)
+    return lab.campaigns("mesh-web")[-1]
+
+
+def test_every_claim_held(campaign: Path) -> None:
+    proofs = json.loads((campaign / "proofs.json").read_text())["proofs"]
+    assert {one["name"] for one in proofs} == {
+        "no-interface", "no-listener", "intention", "encrypted", "socket-mode", "strangers",
+        "identity",
+    }  # fmt: skip
+    for one in proofs:
+        assert one["passed"], one
+
+
+def test_every_arm_was_measured(lab: Lab, campaign: Path) -> None:
+    runs = {(one["arm"], one["copy"]): one for one in rows(lab, "runs", campaign.name)}
+    assert len(runs) == 9
+    for run in runs.values():
+        assert run["state"] == "good", run["reasons"]
+        assert run["requests"] > 100
+        assert run["errors_status"] == 0
+        assert run["peer"] == "lab-3"
+    parts = {
+        (one["deployment"], one["container"]): one
+        for one in rows(lab, "containers", campaign.name)
+        if one["measured"]
+    }
+    meshed = runs["mesh-unix", "a"]["deployment"]
+    for task, host in (
+        ("proxy", "lab-2"), ("sidecar-client", "lab-2"), ("app", "lab-3"),
+        ("sidecar-server", "lab-3"),
+    ):  # fmt: skip
+        assert parts[meshed, task]["host"] == host
+        assert parts[meshed, task]["cpu_s"] > 0
+
+
+def test_sidecars_are_equal_and_on_record(campaign: Path) -> None:
+    sidecars = [
+        facts
+        for deployment in header(campaign)["deployments"].values()
+        for facts in deployment["sidecars"].values()
+    ]
+    assert len(sidecars) == 10
+    assert {one["version"] for one in sidecars} == {"1.36.4"}
+    assert {one["concurrency"] for one in sidecars} == {1}
+    assert not any(one["access_log"] or one["tracing"] for one in sidecars)
+    assert len({tuple(one["ciphers"]) for one in sidecars}) == 1
+
+
+def test_the_report_shows_the_proofs(lab: Lab, campaign: Path) -> None:
+    text = (lab.state / "results" / "report" / "mesh-web" / "report.html").read_text()
+    assert campaign.name in text
+    for one in json.loads((campaign / "proofs.json").read_text())["proofs"]:
+        assert one["claim"] in text
+
+
+def test_nothing_is_left_registered(lab: Lab, campaign: Path) -> None:
+    environment = lab.client_environment()
+    assert lab.nomad_jobs() == []
+    done = lab.run("curl", "-sS", "--cacert", environment["CONSUL_CACERT"],
+                   "-H", f"X-Consul-Token: {environment['CONSUL_HTTP_TOKEN']}",
+                   f"{environment['CONSUL_HTTP_ADDR']}/v1/catalog/services")  # fmt: skip
+    assert not [name for name in json.loads(done.stdout) if name.startswith("sl-")]
+
+
+def test_no_secret_is_told(lab: Lab, campaign: Path) -> None:
+    places = {"console": (lab.state / "mesh.log").read_text()}
+    for folder in ("report", "campaigns"):
+        for path in (lab.state / "results" / folder).rglob("*"):
+            if path.is_file():
+                places[str(path)] = path.read_text(errors="replace")
+    for where, secret in secrets_of(lab).items():
+        for place, text in places.items():
+            assert secret not in text, f"{where} is told in {place}"
+
+
+def test_programs_inside_a_container_without_network_are_measured(lab: Lab) -> None:
+    lab.playbook("--tags", "measure,collect", "-e", f"experiment={MINE}/mesh-inside.yml")
+    (campaign,) = lab.campaigns("mesh-inside")
+    runs = rows(lab, "runs", campaign.name)
+    assert len(runs) == 8
+    for run in runs:
+        assert run["state"] == "good", run["reasons"]
+        assert run["transfer_bytes_per_s"] > 1_000_000
+        assert run["load_host"] == run["host"] == "lab-2"
+    assert {run["variant"] for run in runs} == {"direction=to", "direction=both"}
+
+
+def test_the_database_answers_through_every_way(lab: Lab) -> None:
+    lab.playbook("--tags", "measure,collect", "-e", "experiment=mesh-database", "-e", "blocks=1")
+    (campaign,) = lab.campaigns("mesh-database")
+    for run in rows(lab, "runs", campaign.name):
+        assert run["state"] == "good", run["reasons"]
+        assert run["requests"] > 100
+        assert run["latency_p99_s"] > 0
