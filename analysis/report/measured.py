@@ -165,7 +165,8 @@ def cpu(frame: pd.DataFrame, cell: Cell, arms: Sequence[str]) -> Chart | None:
         f"Medians over blocks of each container's CPU per {per}. Unattributed: the hosts' CPU less "
         "every container's (soft interrupts and the like). Idle arms: deployments that waited. "
         + (
-            "The load is made inside, by the container load."
+            "The load is made inside, by the container load; the total of the containers is "
+            "without it."
             if inside
             else "The load generator is on another host and stands apart, in the table."
         ),

@@ -54,6 +54,7 @@ class CellView:
     cpu_parts: list[str]
     arms: pd.DataFrame
     metrics: tuple[Metric, ...]
+    latency: bool
     cpu_per: str
 
 
@@ -101,6 +102,7 @@ def _cells(analysis: Analysis) -> Iterator[CellView]:
             cpu_parts=shown,
             arms=here.assign(order=order).sort_values(["order", "copy"], kind="stable"),
             metrics=metrics_of(cell.tool),
+            latency=any(m.name.startswith("latency_") for m in metrics_of(cell.tool)),
             cpu_per=words_of(cell.tool).cpu_per,
         )
 
