@@ -1,6 +1,6 @@
 # socklab: two commands, `make lab` and `make test`; each installs what it needs first.
 #
-#   make lab [experiment=web] [profile=quick] [blocks=N] [new=1] [hosts=2]
+#   make lab [experiment=web] [profile=quick] [blocks=N] [new=1] [hosts=3]
 #   make lab lab=mine subnet=198.18.7.0/24       a second lab beside the first
 
 SHELL       := /bin/bash
@@ -12,7 +12,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 lab     ?= socklab
 subnet  ?= 198.18.0.0/24
-hosts   ?= 2
+hosts   ?= 3
 experiment ?= web
 inventory  ?= inventories/local
 
@@ -139,7 +139,7 @@ $(VENV)/.lab: requirements/lab.txt | $(BIN)/python
 $(VENV)/.test: requirements/test.txt $(VENV)/.lab
 	@echo "== Python packages and Debian packages of the tests"
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r $<
-	@missing=; for package in nginx-light chromium; do \
+	@missing=; for package in nginx-light chromium gcc libc6-dev; do \
 	   dpkg-query -W -f '$${db:Status-Status}' $$package 2> /dev/null | grep -qx installed || missing="$$missing $$package"; done; \
 	 if [ -n "$$missing" ]; then apt-get update -q && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; fi
 	@$(BIN)/ansible-playbook lab.yml --tags binaries

@@ -30,6 +30,7 @@ CALLER: Final = "load or proxy"
 LOAD_TASK: Final = "load"  # of a tool that runs inside
 CALLERS: Final = frozenset({LOAD_TASK, "proxy"})  # tasks at the near end of the path
 HOSTS: Final = "hosts together"
+BRIDGE: Final = "bridge-"  # tasks that relay without a mesh
 
 _RUN: Final = ["run", "attempt", *CELL, "arm"]
 
@@ -54,7 +55,7 @@ def cpu_by_container(runs: pd.DataFrame, containers: pd.DataFrame) -> pd.DataFra
 def cpu_by_role(
     runs: pd.DataFrame, containers: pd.DataFrame, sidecars: Mapping[str, frozenset[str]]
 ) -> pd.DataFrame:
-    """The same by what a container is for: application, load or proxy, each sidecar by its name.
+    """The same by role: application, load or proxy, each sidecar and bridge by its name.
 
     ``sidecars``: arm -> the tasks that are its sidecars. Beside them the idle arms, what is
     unattributed, and ``hosts together``: all that the topology's hosts used.
@@ -71,7 +72,7 @@ def cpu_by_role(
 
 
 def _role(task: str, sidecars: frozenset[str]) -> str:
-    if task in sidecars:
+    if task in sidecars or task.startswith(BRIDGE):
         return task
     return CALLER if task in CALLERS else APPLICATION
 

@@ -1,6 +1,7 @@
 """What a service mesh costs: the sidecars' settings, CPU by role, and the latency that they add.
 
-An arm is a mesh arm where its deployments have sidecars, and a direct arm where they have none.
+An arm is a mesh arm where its deployments have sidecars, and a direct arm where they have neither
+these nor bridges (plain relays, socat's).
 The latency added is the difference of the two arms' quantile within each block, as one value a
 run: the median of the differences with its order-statistic interval. A quantile q of a run counts
 only where the tool's histogram has 100 / (1 - q) samples: 200 for the median, 10,000 for p99.
@@ -9,14 +10,14 @@ only where the tool's histogram has 100 / (1 - q) samples: 200 for the median, 1
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pandas as pd
 
 from analysis.contrast import Cell, cells_of, differences
-from analysis.cpu import cpu_by_role
+from analysis.cpu import BRIDGE, cpu_by_role
 from analysis.environment import parsed
 from analysis.estimate import median_interval
 from analysis.plan import Plan
@@ -24,6 +25,7 @@ from analysis.proofs import Proof
 
 SETTINGS: Final = ("version", "concurrency", "access_log", "tracing", "ciphers")
 WHERE: Final = "host"  # of a sidecar, and no setting
+SETTING_OF: Final = {"sidecar_workers": "concurrency"}  # jobs' variables that set one
 MEDIAN: Final = "latency_p50_s"
 TAIL: Final = "latency_p99_s"
 QUANTILES: Final = {MEDIAN: 0.5, TAIL: 0.99}
@@ -90,11 +92,14 @@ def find_mesh(
     tasks = {one.arm: frozenset[str]() for one in settings}
     for one in settings:
         tasks[one.arm] |= {one.task}
+    bridged = tables["containers"]["container"].astype("str").str.startswith(BRIDGE)
+    runs = tables["containers"].loc[bridged & tables["containers"]["measured"].eq(True), "run"]
+    relayed = frozenset(good.loc[good["run"].isin(runs), "arm"])
     return Mesh(
         proofs=proofs,
         settings=settings,
         cpu=cpu_by_role(good, tables["containers"], tasks),
-        added=tuple(_added(plan, good, tables["histograms"], tasks)),
+        added=tuple(_added(plan, _with_enough(good, tables["histograms"]), tasks, relayed)),
         warnings=tuple(setting_warnings(settings, plan.factor)),
     )
 
@@ -132,7 +137,10 @@ def setting_warnings(settings: Sequence[Settings], factor: str) -> Iterator[str]
     for (variant, task), arms in by_task.items():
         keys = dict.fromkeys(key for one in arms for key in one.values)
         for key in keys:
-            if key in (factor, WHERE) or len({v for one in arms for v in one.values[key]}) == 1:
+            if (
+                key in (SETTING_OF.get(factor, factor), WHERE)
+                or len({v for one in arms for v in one.values[key]}) == 1
+            ):
                 continue
             said = ", ".join(f"{one.shown(key)} ({one.arm})" for one in arms)
             where = f"{variant}: " if variant else ""
@@ -140,14 +148,21 @@ def setting_warnings(settings: Sequence[Settings], factor: str) -> Iterator[str]
 
 
 def _added(
-    plan: Plan, good: pd.DataFrame, histograms: pd.DataFrame, tasks: Mapping[str, frozenset[str]]
+    plan: Plan,
+    enough: pd.DataFrame,
+    tasks: Mapping[str, frozenset[str]],
+    relayed: frozenset[str],
 ) -> Iterator[Added]:
-    enough = _with_enough(good, histograms)
     for cell, rows in cells_of(enough):
-        for arm, direct in _mesh_pairs(plan, list(rows["arm"].unique()), tasks):
-            for column, quantile in QUANTILES.items():
-                if rows[column].notna().any():
-                    yield _difference(cell, rows, (arm, direct), column, quantile, len(tasks[arm]))
+        arms = set(rows["arm"])
+        direct = arms - tasks.keys() - relayed
+        for arm in sorted(arms & tasks.keys()):
+            for other in references(plan, arm, direct):
+                compared = rows[rows["arm"].isin((arm, other))]
+                for column, quantile in QUANTILES.items():
+                    if compared[column].notna().any():
+                        ends = (arm, other)
+                        yield _difference(cell, rows, ends, column, quantile, len(tasks[arm]))
 
 
 def _with_enough(good: pd.DataFrame, histograms: pd.DataFrame) -> pd.DataFrame:
@@ -163,24 +178,28 @@ def _with_enough(good: pd.DataFrame, histograms: pd.DataFrame) -> pd.DataFrame:
     return joined
 
 
-def _mesh_pairs(
-    plan: Plan, arms: Sequence[str], tasks: Mapping[str, frozenset[str]]
-) -> Iterator[tuple[str, str]]:
-    """Each mesh arm with the direct arms that it is declared to be compared with.
+def references(plan: Plan, arm: str, direct: Collection[str]) -> list[str]:
+    """The direct arms with which a mesh arm is compared, of those that contrasts connect it to.
 
-    Where none is declared: with the baseline, or, where that is a mesh arm, with every direct arm.
+    The runs of a contrast have one placement, so those along a chain of contrasts have too.
+    Those that it is declared against and the baseline; where neither is direct, the nearest ones:
+    mesh-unix against mesh-tcp and mesh-tcp against tcp lead from mesh-unix to tcp.
     """
-    direct = [arm for arm in arms if arm not in tasks]
-    for arm in sorted(arm for arm in arms if arm in tasks):
-        declared = [
-            other
-            for pair in plan.contrasts
-            for other in pair
-            if arm in pair and other != arm and other in direct
-        ]
-        default = [plan.baseline] if plan.baseline in direct else sorted(direct)
-        for other in dict.fromkeys(declared or default):
-            yield arm, other
+    rings = list(_rings(plan.contrasts, arm))
+    reached = {other for ring in rings for other in ring}
+    near = [other for other in (rings[0] if rings else ()) if other in direct]
+    if plan.baseline in reached and plan.baseline in direct:
+        near.append(plan.baseline)
+    found = near or next((own for ring in rings if (own := sorted(ring & set(direct)))), [])
+    return sorted(set(found))
+
+
+def _rings(contrasts: Sequence[tuple[str, str]], arm: str) -> Iterator[set[str]]:
+    """The arms one contrast away from ``arm``, then two, and so on."""
+    seen, ring = {arm}, {arm}
+    while ring := {other for pair in contrasts for other in pair if ring & set(pair)} - seen:
+        seen |= ring
+        yield ring
 
 
 def _difference(

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -96,22 +96,33 @@ class Cluster:
         except BaseNomadException as error:
             raise UsageError(f"{identity}: Nomad refuses the job: {_words(error)}") from None
 
-    def wait_running(self, identity: str) -> dict[str, Any]:
-        """Wait until the allocation runs; ``BlockFailed`` has the failing task's last lines."""
+    def wait_running(self, identity: str, groups: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Wait until the allocation of every group runs; return them by group.
+
+        ``BlockFailed`` has the failing task's last lines.
+        """
         deadline = time.monotonic() + PLACE_S
-        status = "not placed"
+        running: dict[str, str] = {}
+        status = dict.fromkeys(groups, "not placed")
         while time.monotonic() < deadline:
             for summary in self._allocations(identity):
-                status = summary["ClientStatus"]
+                group, status[group] = summary["TaskGroup"], summary["ClientStatus"]
                 tasks = (summary["TaskStates"] or {}).items()
                 failed = [name for name, task in tasks if task["Failed"]]
-                if failed or status in ("failed", "lost"):
+                if failed or status[group] in ("failed", "lost"):
                     raise BlockFailed(f"{identity}: {self._why_failed(summary, failed)}")
-                if status == "running" and all(task["State"] == "running" for _, task in tasks):
-                    return dict(_patiently(self._api.allocation.get_allocation, summary["ID"]))
+                up = all(task["State"] == "running" for _, task in tasks)
+                if status[group] == "running" and up:
+                    running[group] = summary["ID"]
+            if len(running) == len(groups):
+                return {
+                    group: dict(_patiently(self._api.allocation.get_allocation, running[group]))
+                    for group in groups
+                }
             time.sleep(POLL_S)
         why = self._why_not_placed(identity)
-        raise BlockFailed(f"{identity}: {status} after {PLACE_S:.0f} s. {why}")
+        late = ", ".join(f"{group} {status[group]}" for group in groups if group not in running)
+        raise BlockFailed(f"{identity}: {late} after {PLACE_S:.0f} s. {why}")
 
     def _why_not_placed(self, identity: str) -> str:
         reasons = []
@@ -142,12 +153,18 @@ class Cluster:
             return []
         return [f"{stream}: {line}" for line in str(text).splitlines()[-LAST_LINES:]]
 
-    def allocation_of(self, identity: str) -> str | None:
-        """Return the id of the job's running allocation; None if there is not exactly one."""
-        running = [
+    def running(self, identity: str) -> set[str]:
+        """Return the ids of the job's running allocations."""
+        return {
             one["ID"] for one in self._allocations(identity) if one["ClientStatus"] == "running"
-        ]
-        return running[0] if len(running) == 1 else None
+        }
+
+    def read_file(self, allocation: str, path: str) -> str | None:
+        """Return a file of an allocation; None while there is none."""
+        try:
+            return str(self._api.client.cat.read_file(allocation, path))
+        except BaseNomadException:
+            return None
 
     def nodes(self) -> dict[str, str]:
         """Return the status of every registered node, by name."""

@@ -49,10 +49,14 @@ def register(app: typer.Typer) -> None:
 def read_images(state: Path) -> dict[str, str]:
     """Return the images by name, by digest, as the workloads stage pushed them."""
     try:
-        lines = (state / "images.hcl").read_text().splitlines()
-    except OSError:
+        lines = [
+            line
+            for name in ("images.hcl", "mesh.hcl")
+            for line in (state / name).read_text().splitlines()
+        ]
+    except OSError as error:
         raise NotReadyError(
-            f"{state / 'images.hcl'} is missing: no images yet. Make them: "
+            f"{error.filename} is missing: no images yet. Make them: "
             "ansible-playbook lab.yml --tags workloads"
         ) from None
     return {found[1]: found[2] for line in lines if (found := IMAGE.match(line))}

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from collector.campaign.cluster import PREFIX, Cluster
-from collector.campaign.errors import BlockFailed
-from collector.campaign.remote import Remote
+from collector.campaign.cluster import POLL_S, PREFIX, Cluster
+from collector.campaign.errors import BlockFailed, CampaignError
+from collector.campaign.mesh import Mesh
+from collector.campaign.remote import Remote, ask_all
 from collector.plan.jobfile import declared_variables
 from collector.plan.plan import Plan
 
 READY_S: Final = 60.0
+FACTS_S: Final = 25.0  # the mesh task renews them every ten seconds
+SIDECAR: Final = "sidecar-"
+LOAD: Final = "load"
+# Below Nomad's dynamic range; each deployment of a block has its own.
+FIRST_PORT: Final = 12000
+PORTS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,81 +63,191 @@ def endpoint(allocation: Mapping[str, Any], tls: bool) -> str:
     raise BlockFailed(f"{allocation['JobID']}: its group has no port labelled http")
 
 
+def sidecars(job: Mapping[str, Any]) -> list[str]:
+    """Return the mesh tasks of a job; none for a job without a mesh."""
+    return [
+        task["Name"]
+        for group in job["TaskGroups"]
+        for task in group["Tasks"]
+        if task["Name"].startswith(SIDECAR)
+    ]
+
+
+def ports_of(wanted: Sequence[tuple[Order, str]]) -> dict[str, int]:
+    """Return the first port of each deployment: the same in every block of a campaign."""
+    keys = sorted(order.key for order, _ in wanted)
+    return {key: FIRST_PORT + PORTS * index for index, key in enumerate(keys)}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a block's deployments run: the measured host, and the far end where there is one."""
+
+    host: str
+    cores: int
+    peer: str | None
+    peer_address: str | None
+
+
 class Deployer:
     """Renders each arm once a campaign, then registers it again for every block."""
 
     def __init__(
-        self, cluster: Cluster, root: Path, fixed: Mapping[str, Any], web_tls: Path
-    ) -> None:
+        self, cluster: Cluster, mesh: Mesh | None, root: Path, fixed: Mapping[str, Any],
+        secrets: Path,
+    ) -> None:  # fmt: skip
         self._cluster = cluster
+        self._mesh = mesh
         self._root = root
         self._fixed = fixed
-        self._web_tls = web_tls
+        self._tls = secrets / "tls"
         self._rendered: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self._jobs: dict[str, dict[str, Any]] = {}
+        self._ports: dict[str, int] = {}
 
-    def render(self, order: Order, host: str, cores: int) -> dict[str, Any]:
-        """Return the job as the API takes it."""
-        key = (order.job, host, tuple(sorted(order.variables.items())))
+    def render(self, order: Order, place: Place, port: int) -> dict[str, Any]:
+        """Return the job as the API takes it; ``port`` is the first of the job's own ports."""
+        key = (order.job, place, port, tuple(sorted(order.variables.items())))
         if key not in self._rendered:
             path = self._root / order.job
-            ours = {**self._fixed, "node": host, "host_cores": cores}
-            if order.variables.get("tls"):
-                ours["tls_certificate"] = (self._web_tls / host / "web.pem").read_text()
-                ours["tls_key"] = (self._web_tls / host / "web.key").read_text()
+            ours = {**self._fixed, "node": place.host, "host_cores": place.cores, "port": port}
+            if place.peer is not None:
+                ours |= {"peer": place.peer, "peer_address": place.peer_address}
+            if order.variables.get("tls") or order.variables.get("path") == "tcp-tls":
+                folder = self._tls / (place.peer or place.host)
+                ours["tls_certificate"] = (folder / "web.pem").read_text()
+                ours["tls_key"] = (folder / "web.key").read_text()
             declared = declared_variables(path.read_text())
             wanted = {name: value for name, value in ours.items() if name in declared}
             self._rendered[key] = self._cluster.render(path, wanted | dict(order.variables))
         return self._rendered[key]
 
-    def deploy(self, wanted: Iterable[tuple[Order, str]], host: str, cores: int) -> None:
-        """Register every arm; ``wanted`` has each with its job's name."""
+    def deploy(self, wanted: Sequence[tuple[Order, str]], place: Place) -> None:
+        """Allow and register every arm; ``wanted`` has each with its job's name."""
+        ports = ports_of(wanted)
         for order, identity in wanted:
-            self._cluster.register(identity, self.render(order, host, cores))
+            job = self.render(order, place, ports[order.key])
+            if self._mesh is not None and sidecars(job):
+                self._mesh.allow(identity)
+            self._cluster.register(identity, job)
+            self._jobs[identity], self._ports[identity] = job, ports[order.key]
+
+    def stop(self, identities: Sequence[str]) -> list[str]:
+        """Stop the jobs and take their edges away; returns what went wrong."""
+        problems = self._cluster.stop(list(identities))
+        for identity in identities:
+            self._jobs.pop(identity, None)
+        try:
+            if self._mesh is not None:
+                for identity in set(self._mesh.allowed()) & set(identities):
+                    self._mesh.forbid(identity)
+        except CampaignError as error:
+            problems.append(str(error))
+        return problems
+
+    def port_of(self, identity: str) -> int:
+        """Return the first port of a deployment."""
+        return self._ports[identity]
 
     def bind(
-        self, wanted: Iterable[tuple[Order, str]], observer: Remote, runner: Remote
-    ) -> dict[str, dict[str, Any]]:
-        """Wait until each deployment answers rightly to the load host; return the binding."""
+        self, wanted: Sequence[tuple[Order, str]], inside: bool, observers: Mapping[str, Remote],
+        runner: Remote,
+    ) -> dict[str, dict[str, Any]]:  # fmt: skip
+        """Wait until each deployment answers rightly to the load; return the bindings.
+
+        ``inside``: the load tool runs in the deployment's own container, and asks from there.
+        """
         began = time.monotonic()
         found: dict[str, dict[str, Any]] = {}
         for order, identity in wanted:
-            allocation = self._cluster.wait_running(identity)
-            url = endpoint(allocation, bool(order.variables.get("tls")))
-            answer = runner.ask("probe", wait_s=READY_S + 10, url=url, limit_s=READY_S)
-            if not answer["ready"]:
-                tasks = allocation["TaskStates"]
-                said = [
-                    line
-                    for task in tasks
-                    for line in self._cluster.last_lines(allocation["ID"], task, "stderr")
-                ]
-                raise BlockFailed(
-                    f"{identity} runs but does not answer rightly at {url} within {READY_S:.0f} s: "
-                    f"{answer['reason']}\n  " + "\n  ".join(said)
-                )
+            groups = [group["Name"] for group in self._jobs[identity]["TaskGroups"]]
+            allocations = self._cluster.wait_running(identity, groups)
+            near, far = allocations[groups[0]], None
+            if len(groups) > 1:
+                far = allocations[groups[1]]
+            url = None if inside else endpoint(near, bool(order.variables.get("tls")))
             found[order.key] = {
                 "job": identity,
                 "arm": order.arm,
                 "copy": order.copy,
                 "path": str(order.variables.get("path", order.arm)),
                 "variables": dict(order.variables),
-                "node": allocation["NodeID"],
-                "allocation": allocation["ID"],
+                "node": near["NodeID"],
+                "allocation": near["ID"],
+                "peer_node": far and far["NodeID"],
+                "peer_allocation": far and far["ID"],
                 "endpoint": url,
-                "body_bytes": answer["body_bytes"],
-                "readiness_s": round(time.monotonic() - began, 3),
             }
-        self._bind_containers(found, observer)
+        self._bind_containers(found, observers)
+        for order, identity in wanted:
+            binding = found[order.key]
+            binding["body_bytes"] = self._wait_ready(binding, runner)
+            binding["readiness_s"] = round(time.monotonic() - began, 3)
+            binding["sidecars"] = self._sidecars(binding, sidecars(self._jobs[identity]))
         return found
 
-    def _bind_containers(self, found: dict[str, dict[str, Any]], observer: Remote) -> None:
-        allocations = [one["allocation"] for one in found.values()]
-        listed = observer.ask("containers", allocations=allocations)["containers"]
+    def _wait_ready(self, binding: Mapping[str, Any], runner: Remote) -> int | None:
+        """Wait for the right answer; its size in bytes, None if it is asked from within."""
+        if binding["endpoint"] is not None:
+            what = {"url": binding["endpoint"]}
+        else:
+            what = {"container": binding["containers"][LOAD]["id"]}
+        answer = runner.ask("probe", wait_s=READY_S + 10, limit_s=READY_S, **what)
+        if answer["ready"]:
+            size: int | None = answer["body_bytes"]
+            return size
+        said = self._mesh.diagnose(binding["job"]) if self._mesh else []
+        said += self._cluster.job_lines(binding["job"])
+        raise BlockFailed(
+            f"{binding['job']} runs but does not answer rightly at "
+            f"{binding['endpoint'] or 'its upstream'} within {READY_S:.0f} s: "
+            f"{answer['reason']}\n  " + "\n  ".join(said)
+        )
+
+    def _bind_containers(
+        self, found: dict[str, dict[str, Any]], observers: Mapping[str, Remote]
+    ) -> None:
+        listed = containers_of(found, observers)
         for binding in found.values():
-            binding["containers"] = {
-                one["task"]: {key: one[key] for key in one if key not in ("task", "allocation")}
-                for one in listed
-                if one["allocation"] == binding["allocation"]
-            }
+            binding["containers"] = listed[binding["job"]]
             if not binding["containers"]:
                 raise BlockFailed(f"{binding['job']}: no container of its allocation on the host")
+
+    def _sidecars(
+        self, binding: Mapping[str, Any], tasks: Iterable[str]
+    ) -> dict[str, dict[str, Any]]:
+        """Read what each Envoy runs with, as its mesh task wrote it."""
+        found = {}
+        for task in tasks:
+            host = binding["containers"][task]["host"]
+            allocation = binding["allocation" if task.endswith("client") else "peer_allocation"]
+            deadline = time.monotonic() + FACTS_S
+            while not (facts := self._facts(allocation, task)).get("ciphers"):
+                if time.monotonic() > deadline:
+                    raise BlockFailed(f"{binding['job']}: {task} wrote no facts of its Envoy")
+                time.sleep(POLL_S)
+            found[task] = {"host": host, **facts}
+        return found
+
+    def _facts(self, allocation: str, task: str) -> dict[str, Any]:
+        text = self._cluster.read_file(allocation, f"/alloc/data/{task}.json")
+        return dict(json.loads(text)) if text else {}
+
+
+def containers_of(
+    bindings: Mapping[str, Mapping[str, Any]], observers: Mapping[str, Remote]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """List the containers of bound deployments on every host: job to task to container."""
+    jobs = {
+        binding[key]: binding["job"]
+        for binding in bindings.values()
+        for key in ("allocation", "peer_allocation")
+        if binding[key]
+    }
+    found: dict[str, dict[str, dict[str, Any]]] = {job: {} for job in jobs.values()}
+    answers = ask_all(observers.values(), "containers", allocations=sorted(jobs))
+    for host, answer in answers.items():
+        for one in answer["containers"]:
+            rest = {key: one[key] for key in one if key not in ("task", "allocation")}
+            found[jobs[one["allocation"]]][one["task"]] = {"host": host, **rest}
+    return found

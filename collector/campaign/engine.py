@@ -19,16 +19,27 @@ from paramiko import SSHException
 
 from collector.blockfile import BLOB_NAME, BlockFileError, block_name, read_lines
 from collector.campaign.cluster import Cluster
-from collector.campaign.deployment import Deployer, Order, orders
+from collector.campaign.deployment import (
+    LOAD,
+    Deployer,
+    Order,
+    Place,
+    containers_of,
+    orders,
+)
 from collector.campaign.errors import BlockFailed, CampaignError, NotReadyError
 from collector.campaign.folder import Campaign
+from collector.campaign.mesh import Mesh
 from collector.campaign.progress import Events
+from collector.campaign.proofs import NAME as PROOFS
+from collector.campaign.proofs import Prover, write_proofs
 from collector.campaign.remote import (
     REMOTE_BLOCKS,
     Remote,
     ask_all,
     connect,
     fetch_file,
+    forwarded,
     push,
 )
 from collector.parse import TOOLS, Load
@@ -43,6 +54,9 @@ TIMEOUT_S: Final = 2.0
 GRACE_S: Final = 30.0
 REQUESTS_LIMIT_S: Final = 300.0
 FETCH_S: Final = 30.0
+AGENT_PORT: Final = 8501
+INSIDE: Final = "/local/load"
+RUN_INSIDE: Final = ("sudo", "-n", "/usr/local/lib/socklab/run-inside")
 
 
 class Engine:
@@ -61,7 +75,12 @@ class Engine:
         self._ssh = state / "ssh"
         self._cluster = Cluster(state)
         fixed = {f"image_{name}": reference for name, reference in images.items()}
-        self._deployer = Deployer(self._cluster, root, fixed, state / "secrets" / "tls")
+        self._mesh = Mesh(state)
+        password = state / "secrets" / "mesh" / "database"
+        if password.exists():
+            fixed["database_password"] = password.read_text().strip()
+        fixed["mesh_ca"] = (state / "secrets" / "tls" / "ca.pem").read_text()
+        self._deployer = Deployer(self._cluster, self._mesh, root, fixed, state / "secrets")
         self._observers: dict[str, Remote] = {}
         self._runners: dict[str, Remote] = {}
         self._tools: dict[tuple[str, str], dict[str, Any]] = {}
@@ -79,10 +98,13 @@ class Engine:
         self._stack.close()
 
     def _start(self, stack: ExitStack) -> None:
-        topology = {block.host for block in self.plan.blocks}
+        topology = {name for block in self.plan.blocks for name in _ends(block)}
         load = {block.load_host for block in self.plan.blocks}
+        if any(block.peer for block in self.plan.blocks):
+            self._mesh.check()
         self._cluster.check(dict.fromkeys(sorted(topology), "runs the topologies"))
-        for name in sorted(topology | load):
+        asking = {self._asking()} if any(block.peer for block in self.plan.blocks) else set()
+        for name in sorted(topology | load | asking):
             host = self._inventory.hosts[name]
             own = set(host.cpus) & os.sched_getaffinity(0)
             if name in load and host.kind == "virtual" and own:
@@ -105,11 +127,21 @@ class Engine:
             left = self._cluster.ours()
             if left:
                 self.events.tell("wait", f"stopping {len(left)} jobs {which}")
-            problems = self._cluster.stop(left)
-        except BlockFailed as error:
+            problems = self._deployer.stop(left)
+            self._sweep_mesh()
+        except CampaignError as error:
             problems = [str(error)]
         for problem in problems:
             self.events.tell("error", problem)
+
+    def _sweep_mesh(self) -> None:
+        """Forget edges and registrations that no job stands for any more."""
+        for identity in self._mesh.allowed():
+            self._mesh.forbid(identity)
+        for name, observer in self._observers.items():
+            with forwarded(observer.connection, AGENT_PORT) as port:
+                for one in self._mesh.sweep(("127.0.0.1", port)):
+                    self.events.tell("wait", f"{name}: swept the registration {one}")
 
     def _remote(self, stack: ExitStack, host: Any, connection: Any, path: str) -> Remote:
         try:
@@ -136,6 +168,7 @@ class Engine:
         for (number, attempt), path in self.campaign.unsettled().items():
             problem = self._failed_runs(path)
             self.campaign.record(number, attempt, problem or "whole", bool(problem), {})
+        self._prove()
         for block in self.plan.blocks:
             done = len(self.campaign.sealed())
             self.events.update(block=block.block, blocks=total, finished=done)
@@ -144,6 +177,24 @@ class Engine:
             self.events.update(left_s=self._left(total - done))
             self._block_until_whole(block)
         self.campaign.finish()
+
+    def _prove(self) -> None:
+        """Try what the mesh promises, once a campaign of topologies that span two hosts."""
+        spanning = [block for block in self.plan.blocks if block.peer]
+        if not spanning or (self.campaign.folder / PROOFS).exists():
+            return
+        self.events.tell("deploy", "proofs: deploying four topologies, then trying seven claims")
+        block = spanning[0]
+        observers = {name: self._observers[name] for name in _hosts(block)}
+        prover = Prover(
+            self.plan.campaign, self._place(block), self._inventory, self._mesh, self._deployer,
+            observers, self._observers[self._asking()], self.events,
+        )  # fmt: skip
+        write_proofs(self.campaign.folder, self.plan.campaign, prover.prove())
+
+    def _asking(self) -> str:
+        """The host from which proofs are asked: none of the topology's, where there is another."""
+        return self._inventory.group("load")[0].name
 
     def _left(self, blocks: int) -> float:
         if self._spent:
@@ -188,14 +239,17 @@ class Engine:
             (order, order.identity(self.plan.campaign, block.block, attempt))
             for order in orders(self.plan, block)
         ]
-        cores = len(self._inventory.hosts[block.host].cpus)
-        observer, runner = self._observers[block.host], self._runners[block.load_host]
+        place = self._place(block)
+        observers = {name: self._observers[name] for name in _ends(block)}
+        runner = self._runners[block.load_host]
         clock = _Stages()
         try:
-            self._say(block, "deploy", f"deploying {len(wanted)} arms on {block.host}")
-            self._deployer.deploy(wanted, block.host, cores)
+            where = " and ".join(_ends(block))
+            self._say(block, "deploy", f"deploying {len(wanted)} arms on {where}")
+            self._deployer.deploy(wanted, place)
             clock.end("deploy")
-            bindings = self._deployer.bind(wanted, observer, runner)
+            inside = TOOLS[block.load.tool].capabilities.inside
+            bindings = self._deployer.bind(wanted, inside, observers, runner)
             clock.end("readiness")
             preflight = self._preflight(block)
             header = self._header(block, attempt, bindings, preflight)
@@ -215,8 +269,16 @@ class Engine:
                 self._say(block, "error", f"kept as it is after {ATTEMPTS} attempts: {problem}")
             return problem if redo else None
         finally:
-            for left in self._cluster.stop([identity for _, identity in wanted]):
+            for left in self._deployer.stop([identity for _, identity in wanted]):
                 self.events.tell("error", left)
+
+    def _place(self, block: Block) -> Place:
+        return Place(
+            host=block.host,
+            cores=len(self._inventory.hosts[block.host].cpus),
+            peer=block.peer,
+            peer_address=self._inventory.hosts[block.peer].address if block.peer else None,
+        )
 
     def _say(self, block: Block, event: str, text: str, **more: Any) -> None:
         prefix = f"{block.host} block {block.block} of {len(self.plan.blocks)}"
@@ -226,7 +288,7 @@ class Engine:
         """Wait for calm on both hosts, in the quick profile only look; keep what was seen."""
         deadline = time.monotonic() + (0 if self.plan.profile.name == "quick" else CALM_S)
         while True:
-            remotes = [self._observers[name] for name in sorted({block.host, block.load_host})]
+            remotes = [self._observers[name] for name in _hosts(block)]
             answers = ask_all(remotes, "foreign", seconds=1.0)
             shares = {name: answer["foreign_cpu_share"] for name, answer in answers.items()}
             busy = {name: share for name, share in shares.items() if (share or 0) > BUSY_SHARE}
@@ -239,11 +301,8 @@ class Engine:
     def _header(
         self, block: Block, attempt: int, bindings: dict[str, Any], preflight: dict[str, Any]
     ) -> dict[str, Any]:
-        tool = (block.load_host, block.load.tool)
-        if tool not in self._tools:
-            self._tools[tool] = self._runners[block.load_host].ask("tool", name=tool[1])["tool"]
         hosts = {}
-        for name in sorted({block.host, block.load_host}):
+        for name in _hosts(block):
             host, facts = self._inventory.hosts[name], self._observers[name].facts
             hosts[name] = {
                 "boot_id": facts["boot_id"],
@@ -263,6 +322,7 @@ class Engine:
             "tranche": block.tranche,
             "plan_sha256": self._plan_sha256,
             "host": block.host,
+            "peer": block.peer,
             "load_host": block.load_host,
             "variant": block.variant,
             "load": {
@@ -281,13 +341,24 @@ class Engine:
             "started_wall_ns": time.time_ns(),
             "deployments": bindings,
             "hosts": hosts,
-            "tools": {load.tool: self._tools[tool]},
+            "tools": {load.tool: self._tool(block)},
             "preflight": preflight,
             "warnings": [],
         }
 
-    def _invocation(self, block: Block, url: str, seconds: float, measured: bool) -> dict[str, Any]:
-        load = block.load
+    def _tool(self, block: Block) -> dict[str, Any]:
+        """Describe the load tool; one that runs inside is part of its image, and named by it."""
+        if TOOLS[block.load.tool].capabilities.inside:
+            return {"path": INSIDE, "version": None, "sha256": None}
+        key = (block.load_host, block.load.tool)
+        if key not in self._tools:
+            self._tools[key] = self._runners[block.load_host].ask("tool", name=key[1])["tool"]
+        return self._tools[key]
+
+    def _invocation(
+        self, block: Block, binding: dict[str, Any], seconds: float, measured: bool
+    ) -> dict[str, Any]:
+        load, url = block.load, binding["endpoint"]
         requests = load.requests if measured else None
         made = TOOLS[load.tool].arguments(
             Load(
@@ -301,8 +372,12 @@ class Engine:
             )
         )
         limit_s = REQUESTS_LIMIT_S if requests else seconds + GRACE_S
+        argv = list(made.argv)
+        if url is None:
+            container = binding["containers"][LOAD]["id"]
+            argv = [*RUN_INSIDE, container, f"{limit_s - GRACE_S / 2:.0f}", *argv]
         return {
-            "argv": list(made.argv),
+            "argv": argv,
             "env": dict(made.env),
             "files": dict(made.files),
             "limit_s": limit_s,
@@ -315,15 +390,15 @@ class Engine:
         runner, profile = self._runners[block.load_host], self.plan.profile
         runs: list[dict[str, Any]] = []
         for run in block.runs:
-            url = bindings[f"{run.arm}/{run.copy}"]["endpoint"]
+            binding = bindings[f"{run.arm}/{run.copy}"]
             runs.append(
                 {
                     "run": run.run,
                     "position": run.position,
                     "arm": run.arm,
                     "copy": run.copy,
-                    "warmup": self._invocation(block, url, profile.warmup_s, False),
-                    "measure": self._invocation(block, url, profile.measure_s, True),
+                    "warmup": self._invocation(block, binding, profile.warmup_s, False),
+                    "measure": self._invocation(block, binding, profile.measure_s, True),
                 }
             )
         slots = {run.run: run for run in block.runs}
@@ -348,18 +423,13 @@ class Engine:
     def _snapshots(
         self, block: Block, when: str, binding: dict[str, Any], bindings: dict[str, Any]
     ) -> dict[str, Any]:
-        remotes = [self._observers[name] for name in sorted({block.host, block.load_host})]
-        answers = ask_all(remotes, "snapshot")
+        answers = ask_all([self._observers[name] for name in _hosts(block)], "snapshot")
         snapshots = {name: answer["snapshot"] for name, answer in answers.items()}
         if when == "after":
-            listed = self._observers[block.host].ask(
-                "containers",
-                allocations=[one["allocation"] for one in bindings.values()],
-            )["containers"]
+            observers = {name: self._observers[name] for name in _ends(block)}
             snapshots["containers"] = {
-                one["task"]: {"id": one["id"], "started_at": one["started_at"]}
-                for one in listed
-                if one["allocation"] == binding["allocation"]
+                task: {"id": one["id"], "started_at": one["started_at"]}
+                for task, one in containers_of(bindings, observers)[binding["job"]].items()
             }
         return snapshots
 
@@ -367,10 +437,8 @@ class Engine:
         text = f"{run.arm}/{run.copy} {block.load.tool} c={block.load.concurrency}"
         if message["exit_code"] != 0:
             return f"{text}: exit code {message['exit_code']}"
-        for line in message["stdout"].splitlines():
-            if line.startswith(("Requests/sec:", "Requests per second:")):
-                return f"{text}: {float(line.split(':')[1].split()[0]):,.0f} requests/s"
-        return f"{text}: no figure"
+        figure = TOOLS[block.load.tool].figure(message["stdout"].encode())
+        return f"{text}: {figure or 'no figure'}"
 
     def _fetch(self, block: Block, attempt: int, answer: dict[str, Any]) -> Path:
         """Bring the sealed file and its blobs here and check them.
@@ -414,8 +482,9 @@ class Engine:
 
     def _same_allocations(self, wanted: list[tuple[Order, str]], bindings: dict[str, Any]) -> None:
         for order, identity in wanted:
-            now = self._cluster.allocation_of(identity)
-            if now != bindings[order.key]["allocation"]:
+            bound = bindings[order.key]
+            ours = {bound[key] for key in ("allocation", "peer_allocation") if bound[key]}
+            if self._cluster.running(identity) != ours:
                 raise BlockFailed(f"{identity}: its allocation did not outlive the block")
 
     def _failed_runs(self, path: Path) -> str | None:
@@ -428,6 +497,16 @@ class Engine:
             if body[part]["exit_code"] != 0
         ]
         return f"failed runs: {', '.join(bad)}" if bad else None
+
+
+def _ends(block: Block) -> list[str]:
+    """Hosts of the topology."""
+    return [block.host, block.peer] if block.peer else [block.host]
+
+
+def _hosts(block: Block) -> list[str]:
+    """Hosts whose counters belong to the block."""
+    return sorted({*_ends(block), block.load_host})
 
 
 class _Stages:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,6 +90,16 @@ def fetch_file(sftp: paramiko.SFTPClient, source: str, target: Path) -> None:
     sftp.get(source, str(target))
     with target.open("rb") as stream:
         os.fsync(stream.fileno())
+
+
+@contextmanager
+def forwarded(connection: fabric.Connection, port: int) -> Iterator[int]:
+    """Reach a port of the host's loopback from here, through ssh; yields the port on ours."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        here = int(free.getsockname()[1])
+    with connection.forward_local(here, remote_port=port, remote_host="127.0.0.1"):
+        yield here
 
 
 class Remote:

@@ -41,6 +41,8 @@ _PARTS: Final = (
     "errors_receive",
     "errors_length",
     "errors_exception",
+    "errors_corrupt",
+    "errors_ignored",
 )
 _APART: Final = ("errors_write", "errors_status")
 

@@ -39,8 +39,8 @@ def read_output(tools: Mapping[str, LoadTool], name: str, measure: Body, block: 
         return Output(refusal=f"unknown_tool {name!r}; known: {', '.join(sorted(tools))}")
     try:
         files = _files(measure, block)
-        record = tool.parse(content(measure, "stdout", "stdout_b64"), files)
-        return Output(record.as_dict(), tool.histogram(files))
+        stdout = content(measure, "stdout", "stdout_b64")
+        return Output(tool.parse(stdout, files).as_dict(), tool.histogram(stdout, files))
     except ParseError as error:
         return Output(refusal=f"{error.reason} (line {error.line})")
     except BlobError as error:

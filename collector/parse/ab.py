@@ -48,12 +48,21 @@ from collector.parse.ab_percentiles import Percentiles, parse_percentiles
 from collector.parse.ab_report import Report, read_report
 from collector.parse.record import ParseError, Record
 from collector.parse.text import decode
-from collector.parse.tool import DIRECTORY, Capabilities, Invocation, Load, whole_seconds
+from collector.parse.tool import (
+    DIRECTORY,
+    Capabilities,
+    Invocation,
+    Load,
+    called,
+    rate_of,
+    whole_seconds,
+)
 
 START: Final = re.compile(r"^(?:This is ApacheBench, Version |Server Software: )", re.M)
 
 _BANNER: Final = re.compile(r"This is ApacheBench, Version (([0-9]+)\.([0-9]+)[^\s<]*)")
 _OLDEST: Final = (2, 3)
+_FIGURE: Final = re.compile(rb"^Requests per second: *([0-9]{1,15}\.[0-9]+)", re.M)
 _RESULTS: Final = re.compile(r"^Server Software: ", re.M)
 _HTML: Final = re.compile(r"^ This is ApacheBench, .*<br>", re.M)
 
@@ -179,7 +188,9 @@ class Ab:
     """ab as a load tool: a closed loop over TCP, one thread, for a time or a number of requests."""
 
     name: Final = "ab"
-    capabilities: Final = Capabilities(open_loop=False, unix_sockets=False, histogram=False)
+    capabilities: Final = Capabilities(
+        open_loop=False, unix_sockets=False, histogram=False, inside=False
+    )
 
     def arguments(self, load: Load) -> Invocation:
         """Return the invocation; ``ValueError`` for more than one thread or a URL without path.
@@ -190,8 +201,9 @@ class Ab:
         """
         if load.threads != 1:
             raise ValueError(f"ab: has one thread, not {load.threads}")
-        if load.url.count("/") < 3:
-            raise ValueError(f"ab: wants a path in the URL: {load.url}/")
+        url = called(self.name, load)
+        if url.count("/") < 3:
+            raise ValueError(f"ab: wants a path in the URL: {url}/")
         if load.requests is not None and load.requests < load.concurrency:
             raise ValueError(
                 f"ab: {load.requests} requests are fewer than {load.concurrency} connections"
@@ -204,7 +216,7 @@ class Ab:
                 "-e", f"{DIRECTORY}/percentiles.csv",
                 "-c", str(load.concurrency),
                 *_extent(load),
-                load.url,
+                url,
             ),
             files={"percentiles": "percentiles.csv"},
         )  # fmt: skip
@@ -213,9 +225,13 @@ class Ab:
         """Return the record of one run; without ``percentiles`` in whole milliseconds."""
         return parse_ab(stdout, files.get("percentiles"))
 
-    def histogram(self, files: Mapping[str, bytes]) -> list[tuple[int, int]]:
+    def histogram(self, stdout: bytes, files: Mapping[str, bytes]) -> list[tuple[int, int]]:
         """Return an empty list: ab counts no latencies by value."""
         return []
+
+    def figure(self, stdout: bytes) -> str | None:
+        """Return ``12,345 requests/s``."""
+        return rate_of(stdout, _FIGURE, "requests/s")
 
 
 def _extent(load: Load) -> tuple[str, ...]:

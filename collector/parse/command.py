@@ -19,14 +19,20 @@ from typing import Final, TypeAlias
 
 from collector.parse import recognise
 from collector.parse.record import ParseError, Record
+from collector.parse.registry import TOOLS
 from collector.parse.text import SIZE_LIMIT, decode
 
 DONE: Final = 0
 REFUSED: Final = 1
 BAD_INPUT: Final = 2
 
-# What belongs to a tool that was asked for by name; the rest is text around it.
-_KINDS: Final = {"wrk": ("wrk", "quoted"), "ab": ("ab", "quoted", "html")}
+# How an output begins, for who gave a file that has none.
+_BEGINS: Final = {
+    "wrk": "'Running ... test @ ...'",
+    "ab": "'This is ApacheBench, ...'",
+    "sysbench": "'sysbench ... (using ...'",
+    "stream": "'{\"stream\": 1, ...'",
+}
 
 Result: TypeAlias = Record | ParseError
 
@@ -34,14 +40,16 @@ Result: TypeAlias = Record | ParseError
 def parse_outputs(data: bytes, tool: str = "auto") -> Iterator[Result]:
     """Yield a record or an error for each output in ``data``, in their order.
 
-    ``tool`` is ``wrk`` or ``ab`` to pass over everything else, or ``auto``. Where nothing is found
+    ``tool`` is the name of one to pass over everything else, or ``auto``. Where nothing is found
     there is one error. Figures are those of standard output; files beside it are not known here.
     """
-    wanted = "wrk or ab" if tool == "auto" else tool
+    wanted = tuple(_BEGINS) if tool == "auto" else (tool,)
+    # What belongs to a tool that was asked for by name; the rest is text around it.
+    kinds = (tool, "quoted", *(("html",) if tool == "ab" else ()))
     count = 0
     try:
         for found in recognise.find_outputs(decode(data)):
-            if tool != "auto" and found.kind not in _KINDS[tool]:
+            if tool != "auto" and found.kind not in kinds:
                 continue
             count += 1
             try:
@@ -52,8 +60,9 @@ def parse_outputs(data: bytes, tool: str = "auto") -> Iterator[Result]:
         yield error
         return
     if not count:
-        begin = "'Running ... test @ ...' or 'This is ApacheBench, ...'"
-        yield ParseError(1, f"truncated: no output of {wanted} found (it begins with {begin})")
+        begin = " or ".join(_BEGINS[name] for name in wanted)
+        names = " or ".join(wanted)
+        yield ParseError(1, f"truncated: no output of {names} found (it begins with {begin})")
 
 
 def _read(name: str) -> bytes:
@@ -93,7 +102,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--tool",
-        choices=("auto", "wrk", "ab"),
+        choices=("auto", *TOOLS),
         default="auto",
         help="whose outputs to read; auto recognises each (default)",
     )

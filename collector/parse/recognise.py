@@ -11,21 +11,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from collector.parse import ab, wrk
+from collector.parse import ab, stream, sysbench, sysbench_report, wrk
 from collector.parse.record import ParseError, Record
 
-_NOT_READ: Final = "its outputs are not read (those of wrk and ab are)"
+_NOT_READ: Final = "its outputs are not read (those of wrk, ab, sysbench and stream are)"
 # What a mailer, a terminal log or a comment puts before every line.
 # Possessive, or a long line of digits would be tried in countless ways.
 _QUOTE: Final = r"(?:[>#|*/;]|[0-9TZ:.,+-]{8,}+|\[[0-9TZ:., +-]++\]|[ \t]++)++"
 
-# Each alternative is named after what it finds; "wrk" and "ab" are read, the others refused.
+# Each alternative is named after what it finds; tools are read, the others refused by name.
 _MARKS: Final = re.compile(
     r"^(?:"
     r"(?P<wrk>Running [0-9]+[smh] test @ )"
     r"|(?P<ab>This is ApacheBench, Version |Server Software: )"
+    rf"|(?P<sysbench>{sysbench_report.MARK})"
+    rf"|(?P<stream>{stream.MARK})"
     r"|(?P<html> This is ApacheBench, [^\n]*<br>)"
-    rf"|(?P<quoted>{_QUOTE}(?:Running [0-9]+[smh] test @ |This is ApacheBench, |Server Software: ))"
+    rf"|(?P<quoted>{_QUOTE}(?:Running [0-9]+[smh] test @ |This is ApacheBench, |Server Software: "
+    rf"|{sysbench_report.MARK}|{stream.MARK}))"
     r"|(?P<hey>Summary:\n  Total:\t|response-time,DNS\+dialup,)"
     r"|(?P<oha>Summary:\n  Success rate:\t|\{\s*\"summary\": ?\{\s*\"successRate\")"
     r"|(?P<h2load>starting benchmark\.\.\.|finished in [0-9.]+[a-z]+, [0-9.]+ req/s, )"
@@ -77,6 +80,10 @@ def read(found: Found) -> Record:
                 return wrk.read_wrk(found.text)
             case "ab":
                 return ab.read_ab(found.text, followed=found.followed)
+            case "sysbench":
+                return sysbench.read_sysbench(found.text)
+            case "stream":
+                return stream.read_stream(found.text)
             case "html":
                 raise ParseError(1, "html: the tables of ab -w are not read; run ab without -w")
             case "quoted":

@@ -17,7 +17,9 @@ class ParseError(Exception):
     The reason begins with a stable word and a colon: ``truncated`` (the output does not end where
     the tool ends), ``unexpected`` (a line that the tool does not print), ``several`` (more than
     one output where one is wanted), ``encoding``, ``too_large``, ``quoted``, ``old_ab``, ``html``,
-    ``histogram``, ``percentiles``, or the name of a tool that is recognised and not read.
+    ``histogram``, ``percentiles``, ``other_sysbench``, ``failed`` (the tool itself says that it
+    failed), ``no_data`` (it ran and did nothing), or the name of a tool that is recognised and not
+    read.
     """
 
     def __init__(self, line: int, reason: str) -> None:
@@ -54,6 +56,9 @@ class Record:
     errors_length: int | None = None
     errors_exception: int | None = None
     errors_status: int | None = None
+    errors_corrupt: int | None = None
+    errors_ignored: int | None = None
+    errors_reconnect: int | None = None
     requests_keepalive: int | None = None
     throughput_rps: float | None = None
     transfer_bytes: int | None = None

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from collector.parse import ab, wrk
+from collector.parse import ab, stream, sysbench, wrk
 from collector.parse.tool import LoadTool
 
 _ALL: Final[tuple[LoadTool, ...]] = (
     ab.TOOL,
+    stream.TOOL,
+    sysbench.TOOL,
     wrk.TOOL,
 )
 TOOLS: Final[Mapping[str, LoadTool]] = MappingProxyType({tool.name: tool for tool in _ALL})

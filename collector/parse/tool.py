@@ -14,6 +14,8 @@ from collector.parse.record import Record
 
 DIRECTORY: Final = "{dir}"
 LIBRARY: Final = "{lib}"
+# What a deployment's container ``load`` has for a tool that runs inside.
+INSIDE: Final = "/local/load"
 
 # Braces are left out of what a URL may hold because they mark the placeholders.
 _URL: Final = re.compile(r"https?://[!-z|~]+")
@@ -23,11 +25,12 @@ _URL: Final = re.compile(r"https?://[!-z|~]+")
 class Load:
     """The load of one invocation: for a time or for a number of requests, never both.
 
-    ``timeout_s`` is how long a reply may take. Times are whole seconds of at least one, since that
-    is all that wrk and ab take. Raises ``ValueError`` saying which field is wrong.
+    ``url`` is ``None`` for a tool that runs inside the deployment: what it talks to is the job's
+    business. ``timeout_s`` is how long a reply may take. Times are whole seconds of at least one,
+    since that is all that wrk and ab take. Raises ``ValueError`` saying which field is wrong.
     """
 
-    url: str
+    url: str | None
     concurrency: int
     threads: int
     duration_s: float | None
@@ -36,7 +39,7 @@ class Load:
     timeout_s: float
 
     def __post_init__(self) -> None:
-        if not _URL.fullmatch(self.url):
+        if self.url is not None and not _URL.fullmatch(self.url):
             raise ValueError(f"url: expected http://... without blanks or braces, not {self.url!r}")
         if self.concurrency < 1 or self.threads < 1:
             raise ValueError(
@@ -51,6 +54,40 @@ class Load:
             whole_seconds("duration_s", self.duration_s)
 
 
+def called(tool: str, load: Load) -> str:
+    """Return the load's URL; ``ValueError`` if there is none."""
+    if load.url is None:
+        raise ValueError(f"{tool}: calls a URL, and this load has none")
+    return load.url
+
+
+def check_inside(tool: str, load: Load) -> None:
+    """Raise ``ValueError`` for what a tool that runs inside the deployment cannot be told.
+
+    It has a thread, or more, for each connection and keeps its connections; ``threads`` 1 is what
+    an experiment says that says nothing.
+    """
+    if load.url is not None:
+        raise ValueError(f"{tool}: runs inside the deployment and calls no URL, so url: None")
+    if load.threads not in (1, load.concurrency):
+        raise ValueError(
+            f"{tool}: has a thread for each connection; threads: 1 (leave it out) or "
+            f"{load.concurrency}, not {load.threads}"
+        )
+    if not load.keepalive:
+        raise ValueError(f"{tool}: keeps its connections; leave keepalive out or say true")
+
+
+def rate_of(stdout: bytes, pattern: re.Pattern[bytes], unit: str) -> str | None:
+    """Return the first group of ``pattern`` as a rate for a person; ``None`` if it is not there.
+
+    >>> rate_of(b"Requests/sec:  12345.67", re.compile(rb"([0-9.]+)$"), "requests/s")
+    '12,346 requests/s'
+    """
+    match = pattern.search(stdout)
+    return None if match is None else f"{float(match[1]):,.0f} {unit}"
+
+
 def whole_seconds(name: str, value: float) -> int:
     """Return ``value`` as whole seconds; ``ValueError`` names the field if it is not that."""
     if not (value >= 1 and float(value).is_integer()):
@@ -60,11 +97,16 @@ def whole_seconds(name: str, value: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a tool can do, for plans that ask for more than every tool offers."""
+    """What a tool can do, for plans that ask for more than every tool offers.
+
+    ``inside``: it runs in the deployment's own container ``load``, as ``/local/load`` with the
+    arguments of a load, and needs no URL (docs/contracts.md, Experiment).
+    """
 
     open_loop: bool
     unix_sockets: bool
     histogram: bool
+    inside: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,5 +153,11 @@ class LoadTool(Protocol):
     def parse(self, stdout: bytes, files: Mapping[str, bytes]) -> Record:
         """Return the record of exactly one output; ``ParseError`` if it is refused."""
 
-    def histogram(self, files: Mapping[str, bytes]) -> list[tuple[int, int]]:
-        """Return (value in us, count), values rising; empty if the tool writes none."""
+    def histogram(self, stdout: bytes, files: Mapping[str, bytes]) -> list[tuple[int, int]]:
+        """Return (value in us, count), values rising; empty if the tool gives none."""
+
+    def figure(self, stdout: bytes) -> str | None:
+        """Return the output's one figure for a progress line; ``None`` where there is none.
+
+        ``12,345 requests/s``: for a glance, so nothing is checked and nothing is refused.
+        """

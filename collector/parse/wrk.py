@@ -31,7 +31,16 @@ from typing import Final
 from collector.parse.histogram import Summary, parse_histogram, read_columns, summarise
 from collector.parse.record import ParseError, Record
 from collector.parse.text import decode, first_mismatch, joined
-from collector.parse.tool import DIRECTORY, LIBRARY, Capabilities, Invocation, Load, whole_seconds
+from collector.parse.tool import (
+    DIRECTORY,
+    LIBRARY,
+    Capabilities,
+    Invocation,
+    Load,
+    called,
+    rate_of,
+    whole_seconds,
+)
 
 START: Final = re.compile(r"^Running [0-9]+[smh] test @ ", re.M)
 
@@ -96,6 +105,7 @@ _SECONDS: Final = {
 }
 _BYTES: Final[dict[str, int]] = {unit: 1024**power for power, unit in enumerate(("", *"KMGTP"))}
 _COUNTER: Final = 1 << 32
+_FIGURE: Final = re.compile(rb"^Requests/sec: *([0-9]{1,15}\.[0-9]+)", re.M)
 _PERCENTS: Final = (50, 75, 90, 95, 99)
 
 
@@ -244,7 +254,9 @@ class Wrk:
     """wrk as a load tool: a closed loop over TCP for a number of seconds."""
 
     name: Final = "wrk"
-    capabilities: Final = Capabilities(open_loop=False, unix_sockets=False, histogram=True)
+    capabilities: Final = Capabilities(
+        open_loop=False, unix_sockets=False, histogram=True, inside=False
+    )
 
     def arguments(self, load: Load) -> Invocation:
         """Return the invocation; ``ValueError`` for a number of requests or uneven threads."""
@@ -264,7 +276,7 @@ class Wrk:
                 "--timeout", f"{whole_seconds('timeout_s', load.timeout_s)}s",
                 *(() if load.keepalive else ("-H", "Connection: close")),
                 "-s", f"{LIBRARY}/wrk_histogram.lua",
-                load.url,
+                called(self.name, load),
             ),
             env={
                 "SOCKLAB_HISTOGRAM": f"{DIRECTORY}/histogram.tsv",
@@ -277,10 +289,14 @@ class Wrk:
         """Return the record of one run; recorded latencies need the file ``histogram``."""
         return parse_wrk(stdout, files.get("histogram"))
 
-    def histogram(self, files: Mapping[str, bytes]) -> list[tuple[int, int]]:
+    def histogram(self, stdout: bytes, files: Mapping[str, bytes]) -> list[tuple[int, int]]:
         """Return (value in us, count) as recorded; empty if there is no such file."""
         data = files.get("histogram")
         return [] if data is None else parse_histogram(data)
+
+    def figure(self, stdout: bytes) -> str | None:
+        """Return ``12,345 requests/s``."""
+        return rate_of(stdout, _FIGURE, "requests/s")
 
 
 TOOL: Final = Wrk()

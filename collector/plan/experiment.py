@@ -123,6 +123,7 @@ class Spec(_Model):
     blocks: Blocks
     blocks_cap: Blocks | None = None
     hosts: Annotated[list[str], Field(min_length=1)] | None = None
+    peer: bool = False
 
 
 @dataclass(frozen=True, slots=True)

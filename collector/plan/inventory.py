@@ -24,7 +24,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from collector.plan.findings import LABEL_LIMIT, BadInputError, Finding, is_label, shown
 
 TIMEOUT_S: Final = 120.0  # a cloud inventory asks several regions
-LAB_GROUPS: Final = ("servers", "clients", "load")
+LAB_GROUPS: Final = ("servers", "clients", "peers", "load")
 KINDS: Final = ("virtual", "bare-metal", "cloud")
 ARCHES: Final = ("x86_64", "aarch64")
 _CPU_LIMIT: Final = 4096
@@ -44,7 +44,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """Hosts by name (members of servers, clients or load) and the members of every group."""
+    """Hosts by name (members of servers, clients, peers or load) and the members of every group."""
 
     lab_id: str
     lab_state: Path
@@ -206,8 +206,8 @@ def _texts(value: object) -> Iterator[str]:
 def parse_inventory(data: Mapping[str, Any], where: str = "inventory") -> Inventory:
     """Check what ``ansible-inventory --list`` printed, and keep what a plan needs.
 
-    Variables are required of members of servers, clients and load; other hosts only need a sound
-    name. Raises ``BadInputError`` with every problem; ``where`` begins each.
+    Variables are required of members of servers, clients, peers and load; other hosts only need a
+    sound name. Raises ``BadInputError`` with every problem; ``where`` begins each.
     """
     reading = _Reading(data, where)
     reading.check_names()

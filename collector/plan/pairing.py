@@ -1,8 +1,11 @@
 """Which hosts an experiment measures, and which host loads each of them.
 
 Topology hosts are the members of ``clients``, less the emulated ones, unless the experiment names
-hosts or groups itself. Load hosts are the members of ``load``; a host that is not the topology's is
-preferred, and they take turns, so that two topology hosts need not wait for one generator.
+hosts or groups itself. The far end of a topology that spans two hosts is the first member of
+``peers`` that is another host and not emulated. Load hosts are the members of
+``load``; a host that is not the topology's is preferred, and they take turns, so that two topology
+hosts need not wait for one generator. A load tool that runs inside the deployment is on the
+topology's own host.
 """
 
 from __future__ import annotations
@@ -15,10 +18,11 @@ from collector.plan.inventory import Host, Inventory
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A topology host and the host of its load generator."""
+    """A topology host, its far end where the topology spans two, and its load generator's host."""
 
     host: Host
     load_host: Host
+    peer: Host | None = None
 
 
 def named_hosts(experiment: Experiment, inventory: Inventory) -> tuple[Host, ...]:
@@ -39,6 +43,12 @@ def pair_hosts(experiment: Experiment, inventory: Inventory) -> tuple[Pair, ...]
     pairs = []
     for turn, host in enumerate(named_hosts(experiment, inventory)):
         others = [other for other in native if other != host] or list(native)
-        if others:
-            pairs.append(Pair(host, others[turn % len(others)]))
+        peer = _far_end(host, inventory) if experiment.spec.peer else None
+        if others and (peer is not None or not experiment.spec.peer):
+            pairs.append(Pair(host, others[turn % len(others)], peer))
     return tuple(pairs)
+
+
+def _far_end(host: Host, inventory: Inventory) -> Host | None:
+    others = (other for other in inventory.group("peers") if other != host and not other.emulated)
+    return next(others, None)

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from collector.parse import TOOLS
 from collector.plan.estimate import Estimate, estimate
 from collector.plan.experiment import (
     Experiment,
@@ -82,12 +83,17 @@ def make_plan(
         raise BadInputError([Finding("error", "inventory: groups", message)])
     variants = cross_variants(spec.cross)
     cells = [
-        (pair, variant, load)
+        (_loaded_from_within(pair) if TOOLS[load.tool].capabilities.inside else pair, variant, load)
         for pair in pairs
         for variant in variants
         for load in planned_loads(experiment)
     ]
-    used = {host.name: host for pair in pairs for host in (pair.host, pair.load_host)}
+    used = {
+        host.name: host
+        for pair, _, _ in cells
+        for host in (pair.host, pair.peer, pair.load_host)
+        if host is not None
+    }
     return Plan(
         schema=SCHEMA,
         campaign=campaign,
@@ -104,6 +110,10 @@ def make_plan(
         variants=variants,
         blocks=tuple(_blocks(experiment, cells, seed, campaign, blocks)),
     )
+
+
+def _loaded_from_within(pair: Pair) -> Pair:
+    return dataclasses.replace(pair, load_host=pair.host)
 
 
 def cross_variants(cross: Mapping[str, Sequence[Value]]) -> dict[str, dict[str, Value]]:
@@ -165,6 +175,7 @@ def _blocks(
                 replicate=replicate,
                 tranche=tranche_of(replicate, first),
                 host=pair.host.name,
+                peer=pair.peer.name if pair.peer else None,
                 load_host=pair.load_host.name,
                 variant=variant,
                 load=load,

@@ -39,6 +39,7 @@ RULES: Final[Sequence[Rule]] = (
     rules_load.PlanIsBounded(),
     rules_hosts.HostsExist(),
     rules_hosts.EmulatedHostsAreAskedFor(),
+    rules_hosts.FarEndExists(),
     rules_hosts.LoadHostIsApart(),
     rules_hosts.PlacementIsApart(),
 )

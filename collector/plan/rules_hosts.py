@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from collector.parse import TOOLS
 from collector.plan.case import Case
 from collector.plan.findings import Finding, shown, suggestion
 from collector.plan.inventory import Host
@@ -74,7 +75,7 @@ class LoadHostIsApart:
         same = [
             pair.host.name
             for pair in pair_hosts(case.experiment, case.inventory)
-            if pair.host == pair.load_host
+            if pair.host == pair.load_host and not _all_inside(case)
         ]
         if not same:
             return
@@ -84,6 +85,25 @@ class LoadHostIsApart:
         else:
             message = f"{_list(same)} would load itself; add another host to group 'load'"
             yield Finding("error", "inventory: groups", message)
+
+
+class FarEndExists:
+    """A topology that spans two hosts has a second one to span to."""
+
+    def check(self, case: Case) -> Iterator[Finding]:
+        """Look for measured hosts without a far end."""
+        if not case.experiment.spec.peer:
+            return
+        paired = {pair.host for pair in pair_hosts(case.experiment, case.inventory)}
+        alone = [
+            host.name for host in named_hosts(case.experiment, case.inventory) if host not in paired
+        ]
+        if alone and case.inventory.group("load"):
+            message = (
+                f"the topology spans two hosts, and {_list(alone)} has no far end; add another "
+                "host to group 'peers' (the local lab has one from hosts=3 on)"
+            )
+            yield case.error(message, "peer")
 
 
 class PlacementIsApart:
@@ -97,7 +117,7 @@ class PlacementIsApart:
         """Intersect the CPU sets of each pair on one machine."""
         shared: dict[tuple[int, ...], list[str]] = {}
         for pair in pair_hosts(case.experiment, case.inventory):
-            if _one_machine(pair.host, pair.load_host):
+            if not _all_inside(case) and _one_machine(pair.host, pair.load_host):
                 common = tuple(sorted(set(pair.host.cpus) & set(pair.load_host.cpus)))
                 if common:
                     shared.setdefault(common, []).append(pair.host.name)
@@ -107,6 +127,11 @@ class PlacementIsApart:
                 "one machine; set lab_cpus apart, or read the figures with care"
             )
             yield Finding("warning", "inventory: lab_cpus", message)
+
+
+def _all_inside(case: Case) -> bool:
+    tools = [TOOLS.get(entry.tool) for entry in case.experiment.spec.load]
+    return all(tool is not None and tool.capabilities.inside for tool in tools)
 
 
 def _one_machine(host: Host, other: Host) -> bool:

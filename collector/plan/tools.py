@@ -30,7 +30,7 @@ def refusals(entry: LoadEntry) -> list[str]:
         if tool is None or concurrency % entry.threads:
             continue
         load = Load(
-            url=_URL,
+            url=None if tool.capabilities.inside else _URL,
             concurrency=concurrency,
             threads=entry.threads,
             duration_s=_DURATION_S if entry.requests is None else None,

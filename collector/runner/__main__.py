@@ -1,6 +1,6 @@
 """The program on a host: reads requests, answers each with one line; events come between.
 
-Requests (``do``): hello, containers, snapshot, foreign, probe, tool, lock, block, forget.
+Requests (``do``): hello, containers, snapshot, foreign, probe, prove, tool, lock, block, forget.
 An answer is ``{"event": "answer", ...}`` or ``{"event": "failed", "reason": ...}``.
 """
 
@@ -22,6 +22,7 @@ from collector.runner import block, counters, facts, probe
 from collector.runner.link import Lapsed, Link
 
 LIST_CONTAINERS: Final = ("sudo", "-n", "/usr/local/lib/socklab/list-containers")
+PROVE: Final = ("sudo", "-n", "/usr/local/lib/socklab/prove")
 Answer = dict[str, Any]
 
 
@@ -75,8 +76,19 @@ class Host:
         return {"foreign_cpu_share": share}
 
     def probe(self, order: Mapping[str, Any]) -> Answer:
-        """Wait for the right answer of a deployment."""
+        """Wait for the right answer of a deployment: to a URL, or from within a container."""
+        if "container" in order:
+            return probe.probe_inside(self.link, order["container"], order["limit_s"])
         return probe.probe(self.link, order["url"], order["limit_s"])
+
+    def prove(self, order: Mapping[str, Any]) -> Answer:
+        """Look at a container or at the wire, as only root can (roles/runner)."""
+        done = subprocess.run(
+            [*PROVE, *order["arguments"]], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr.strip())
+        return {"seen": json.loads(done.stdout)}
 
     def tool(self, order: Mapping[str, Any]) -> Answer:
         """Describe an installed load tool."""
@@ -139,8 +151,8 @@ def serve(link: Link, host: Host) -> None:
     actions: dict[str, Callable[[Mapping[str, Any]], Answer]] = {
         name: getattr(host, name)
         for name in (
-            "hello", "containers", "snapshot", "foreign", "probe", "tool", "lock", "block",
-            "forget",
+            "hello", "containers", "snapshot", "foreign", "probe", "prove", "tool", "lock",
+            "block", "forget",
         )
     }  # fmt: skip
     while True:

@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,7 +85,7 @@ def invoke(
             outputs = _collect(link, child, began_ns + int(order["limit_s"] * 1e9))
         finally:
             if child.returncode is None:
-                os.killpg(child.pid, signal.SIGKILL)
+                _kill(child)
         _, status, usage = os.wait4(child.pid, 0)
         ended_ns, ended_wall_ns = time.monotonic_ns(), time.time_ns()
         child.returncode = os.waitstatus_to_exitcode(status)
@@ -108,6 +109,12 @@ def invoke(
     }
 
 
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    # What was started through sudo is not ours to kill; it is bounded in the container it runs in.
+    with suppress(PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
 def _collect(link: Link, child: subprocess.Popen[bytes], deadline_ns: int) -> tuple[bytes, bytes]:
     """Read both outputs until the tool closes them; kill it when its time is over."""
     assert child.stdout is not None  # noqa: S101 (told to mypy: both are pipes)
@@ -121,7 +128,7 @@ def _collect(link: Link, child: subprocess.Popen[bytes], deadline_ns: int) -> tu
         while waiting:
             left = (deadline_ns - time.monotonic_ns()) / 1e9
             if left <= 0 or sum(map(len, pipes.values())) > OUTPUT_LIMIT:
-                os.killpg(child.pid, signal.SIGKILL)
+                _kill(child)
                 break
             for key, _ in selector.select(min(left, link.remaining_s())):
                 if key.fd == link.source:

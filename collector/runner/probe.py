@@ -5,11 +5,15 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+import subprocess
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from collector.runner.link import Link
+
+RUN_INSIDE: Final = ("sudo", "-n", "/usr/local/lib/socklab/run-inside")
 
 
 def fetch(url: str, timeout_s: float) -> tuple[int, bytes]:
@@ -46,7 +50,34 @@ def wrong(status: int, body: bytes) -> str | None:
 
 
 def probe(link: Link, url: str, limit_s: float) -> dict[str, Any]:
-    """Wait up to ``limit_s`` for the right answer: ``{"ready": bool, "reason", "body_bytes"}``.
+    """Wait for the right answer to ``url``: ``{"ready": bool, "reason", "body_bytes"}``."""
+
+    def try_once() -> tuple[str | None, int | None]:
+        try:
+            status, body = fetch(url, 2.0)
+        except (OSError, http.client.HTTPException) as error:
+            return f"{type(error).__name__}: {error}", None
+        return wrong(status, body), len(body)
+
+    return _until_ready(link, limit_s, try_once)
+
+
+def probe_inside(link: Link, container: str, limit_s: float) -> dict[str, Any]:
+    """Wait until ``/local/ready`` in a deployment's container ends well; as ``probe``."""
+
+    def try_once() -> tuple[str | None, int | None]:
+        argv = [*RUN_INSIDE, container, "5", "/local/ready"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        return (None if done.returncode == 0 else f"{done.returncode}: {' '.join(said)}"), None
+
+    return _until_ready(link, limit_s, try_once)
+
+
+def _until_ready(
+    link: Link, limit_s: float, try_once: Callable[[], tuple[str | None, int | None]]
+) -> dict[str, Any]:
+    """Try for up to ``limit_s``.
 
     The pause between tries grows from 20 to 250 ms: a condition with a bound, not a sleep. Raises
     ``Lapsed`` if the controller goes meanwhile.
@@ -55,14 +86,10 @@ def probe(link: Link, url: str, limit_s: float) -> dict[str, Any]:
     while time.monotonic() < deadline:
         link.drain()
         link.remaining_s()
-        try:
-            status, body = fetch(url, 2.0)
-            found = wrong(status, body)
-            if found is None:
-                return {"ready": True, "reason": None, "body_bytes": len(body)}
-            reason = found
-        except (OSError, http.client.HTTPException) as error:
-            reason = f"{type(error).__name__}: {error}"
+        found, size = try_once()
+        if found is None:
+            return {"ready": True, "reason": None, "body_bytes": size}
+        reason = found
         time.sleep(pause)
         pause = min(0.25, pause * 1.5)
     return {"ready": False, "reason": reason, "body_bytes": None}

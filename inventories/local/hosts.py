@@ -3,9 +3,9 @@
 
 Settings come from the environment, so that ``ansible-playbook``, ``ansible-inventory`` and make
 see the same lab: ``SOCKLAB_ID`` (default ``socklab``), ``SOCKLAB_SUBNET`` (a /24 inside
-198.18.0.0/16, default ``198.18.0.0/24``) and ``SOCKLAB_HOSTS`` (2 to 16, default 2). The first host
-serves the cluster and generates load, the others run the topologies. Every value printed is
-literal; the hosts stage makes it true.
+198.18.0.0/16, default ``198.18.0.0/24``) and ``SOCKLAB_HOSTS`` (2 to 16, default 3). The first host
+serves the cluster and generates load, the third is the far end of topologies that span two hosts,
+the others run the topologies. Every value printed is literal; the hosts stage makes it true.
 """
 
 import ipaddress
@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+PEER = "lab-3"  # always the same one: a host that is added later changes nobody's part
 RANGE = ipaddress.IPv4Network("198.18.0.0/16")
 
 
@@ -33,7 +34,7 @@ def settings() -> tuple[str, ipaddress.IPv4Network, int]:
         raise ValueError(f"SOCKLAB_SUBNET={text!r}: {error}") from None
     if subnet.prefixlen != 24 or not subnet.subnet_of(RANGE):
         raise ValueError(f"SOCKLAB_SUBNET={text!r}: expected a /24 inside {RANGE}")
-    count = os.environ.get("SOCKLAB_HOSTS", "2")
+    count = os.environ.get("SOCKLAB_HOSTS", "3")
     if not count.isdigit() or not 2 <= int(count) <= 16:
         raise ValueError(f"SOCKLAB_HOSTS={count!r}: expected a number from 2 to 16")
     return lab, subnet, int(count)
@@ -101,10 +102,11 @@ def inventory() -> dict[str, object]:
     }
     return {
         "_meta": {"hostvars": hostvars},
-        "all": {"children": ["servers", "load", "clients"], "vars": common},
+        "all": {"children": ["servers", "load", "clients", "peers"], "vars": common},
         "servers": {"hosts": names[:1]},
         "load": {"hosts": names[:1]},
-        "clients": {"hosts": names[1:]},
+        "clients": {"hosts": [name for name in names[1:] if name != PEER]},
+        "peers": {"hosts": [name for name in names if name == PEER]},
         f"arch_{arch}": {"hosts": names},
     }
 

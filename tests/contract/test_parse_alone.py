@@ -37,11 +37,12 @@ def bare(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_parse_runs_with_nothing_installed() -> None:
-    files = [str(FIXTURES / "wrk" / "several.txt"), str(FIXTURES / "ab" / "plain.txt")]
+    names = ("wrk/several", "ab/plain", "sysbench/events", "stream/unix_to")
+    files = [str(FIXTURES / f"{name}.txt") for name in names]
     result = bare(*files)
     assert (result.returncode, result.stderr) == (0, "")
     tools = [json.loads(line)["record"]["tool"] for line in result.stdout.splitlines()]
-    assert tools == ["wrk", "wrk", "ab"]
+    assert tools == ["wrk", "wrk", "ab", "sysbench", "stream"]
 
 
 def test_reader_that_goes_away_is_no_traceback() -> None:

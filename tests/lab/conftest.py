@@ -23,7 +23,7 @@ ENVIRONMENT = {
     **os.environ,
     "SOCKLAB_ID": LAB,
     "SOCKLAB_SUBNET": "198.18.64.0/24",
-    "SOCKLAB_HOSTS": "2",
+    "SOCKLAB_HOSTS": "3",
     "SOCKLAB_STATE": str(ROOT / ".lab" / LAB),
     "ANSIBLE_FORCE_COLOR": "0",
     "ANSIBLE_NOCOLOR": "1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -15,8 +16,9 @@ from synthetic_dataset import Campaign, add_campaign, write_part
 from test_analysis_report import HOSTILE, page_of
 
 from analysis.dataset import open_dataset
-from analysis.mesh import Settings, setting_warnings
+from analysis.mesh import Settings, references, setting_warnings
 from analysis.metric import metric_of, metrics_in, metrics_of, words_of
+from analysis.plan import Plan
 from analysis.report import measured, render
 from analysis.summary import Analysis, analyse
 from analysis.tables import csv_text, tables
@@ -175,6 +177,48 @@ def test_a_mesh_arm_is_compared_with_the_direct_arm_that_is_declared(tmp_path: P
     }  # fmt: skip
 
 
+PLAN = Plan("", "tcp", (), {}, "path", {}, planned=True)
+WEB = (
+    ("mesh-tcp", "tcp"), ("mesh-unix", "mesh-tcp"), ("mesh-unix", "tcp-tls"),
+    ("mesh-local", "unix"), ("half", "mesh-tcp"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arm", "baseline", "expected"),
+    [
+        ("mesh-tcp", "tcp", ["tcp"]),
+        ("mesh-unix", "tcp", ["tcp", "tcp-tls"]),
+        ("mesh-local", "tcp", ["unix"]),
+        ("half", "tcp", ["tcp"]),
+        ("half", "mesh-tcp", ["tcp"]),
+        ("alone", "tcp", []),
+    ],
+)
+def test_contrasts_lead_to_the_direct_arms(arm: str, baseline: str, expected: list[str]) -> None:
+    plan = dataclasses.replace(PLAN, contrasts=WEB, baseline=baseline)
+    assert references(plan, arm, {"tcp", "tcp-tls", "unix"}) == expected
+
+
+def test_a_bridge_is_no_direct_arm_and_has_its_own_cpu(tmp_path: Path) -> None:
+    socat = {"load": 0.1, "app-0": 0.5, "bridge-client": 0.2, "bridge-server": 0.1}
+    made(
+        tmp_path,
+        arms={**ARMS, "socat": 0.8},
+        tasks={**TASKS, "socat": socat},
+        latency={**LATENCY, "socat": (120e-6, 350e-6)},
+    )
+    path = next(tmp_path.glob("results/campaigns/*/plan.json"))
+    plan = json.loads(path.read_text())
+    plan["contrasts"].append(["mesh-uds", "socat"])
+    path.write_text(json.dumps(plan))
+    analysis = analyse(open_dataset(tmp_path), "web")
+    assert analysis.mesh is not None
+    assert {a.direct for a in analysis.mesh.added} == {"direct"}
+    assert cpu_of(analysis, "socat")["bridge-client"] == pytest.approx(0.2 / 20_000)
+    assert cpu_of(analysis, "socat")["application"] == pytest.approx(0.5 / 20_000)
+
+
 def settings(**values: Any) -> list[Settings]:
     return [
         Settings("", arm, "sidecar-client", {"concurrency": ("1",), **given})
@@ -192,6 +236,7 @@ def settings(**values: Any) -> list[Settings]:
             ["concurrency of sidecar-client differs in more than the factor: 1 (a), 2 (b)"],
         ),
         ({"a": {}, "b": {"concurrency": ("2",)}}, "concurrency", []),
+        ({"a": {}, "b": {"concurrency": ("2",)}}, "sidecar_workers", []),
         (
             {"a": {"concurrency": ("1", "2")}},
             "path",

@@ -197,6 +197,7 @@ def header(load: Body) -> Header:
 def plain(**columns: Any) -> dict[str, Any]:
     names = ("requests", "requests_failed", "duration_s", "planned_s", "little_ratio")
     parts = ("connect", "read", "write", "timeout", "receive", "length", "exception", "status")
+    parts += ("corrupt", "ignored", "reconnect")
     return {**dict.fromkeys([*names, *(f"errors_{part}" for part in parts)]), **columns}
 
 
@@ -210,6 +211,15 @@ def test_errors_of_ab_are_counted_once() -> None:
     assert (
         errors(plain(requests=10), {}, header({}), UNSEEN) is None
     )  # nothing known, nothing judged
+
+
+def test_errors_of_tools_that_run_inside() -> None:
+    ignored = plain(requests=1000, errors_ignored=2, errors_reconnect=2)
+    # A connection is made again after a statement that failed, which is counted already.
+    assert errors(ignored, {}, header({}), UNSEEN) == "errors 2 of 1000 requests (ignored 2)"
+    assert errors({**ignored, "requests": 2000}, {}, header({}), UNSEEN) is None
+    corrupt = plain(requests=100, errors_corrupt=1)
+    assert errors(corrupt, {}, header({}), UNSEEN) == "errors 1 of 100 requests (corrupt 1)"
 
 
 def test_planned_requests() -> None:

@@ -13,12 +13,17 @@ from collector.parse import TOOLS, ParseError, Record
 from collector.parse.ab import parse_ab
 from collector.parse.command import parse_outputs
 from collector.parse.histogram import parse_histogram
+from collector.parse.stream import parse_stream
+from collector.parse.sysbench import parse_sysbench
 from collector.parse.text import LINE_LIMIT, SIZE_LIMIT
 from collector.parse.wrk import parse_wrk
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "parse"
 WRK = (FIXTURES / "wrk" / "resets.txt").read_bytes()
 AB = (FIXTURES / "ab" / "failures.txt").read_bytes()
+SYSBENCH = (FIXTURES / "sysbench" / "events.txt").read_bytes()
+STREAM = (FIXTURES / "stream" / "tcp6_both.txt").read_bytes()
+GOOD = {"wrk": WRK, "ab": AB, "sysbench": SYSBENCH, "stream": STREAM}
 
 
 def only_error(data: bytes, tool: str = "auto") -> ParseError:
@@ -40,7 +45,7 @@ SAME = {
 
 
 @pytest.mark.parametrize("change", SAME.values(), ids=SAME)
-@pytest.mark.parametrize("data", [WRK, AB], ids=["wrk", "ab"])
+@pytest.mark.parametrize("data", GOOD.values(), ids=GOOD)
 def test_disguise_does_not_change_the_record(data: bytes, change) -> None:  # type: ignore[no-untyped-def]
     assert list(parse_outputs(change(data))) == list(parse_outputs(data))
     assert isinstance(next(parse_outputs(data)), Record)
@@ -86,7 +91,7 @@ QUOTES = [b"> ", b"# ", b"    ", b"\t", b"| ", b"2026-01-02T03:04:05Z ", b"[12:3
 
 
 @pytest.mark.parametrize("prefix", QUOTES)
-@pytest.mark.parametrize("data", [WRK, AB], ids=["wrk", "ab"])
+@pytest.mark.parametrize("data", GOOD.values(), ids=GOOD)
 def test_quoted_output_is_refused_by_name(data: bytes, prefix: bytes) -> None:
     quoted = b"".join(prefix + line for line in data.splitlines(keepends=True))
     results = list(parse_outputs(b"as I said:\n" + quoted + b"and\n" + data))
@@ -140,7 +145,12 @@ def test_tool_asked_for_passes_over_the_others() -> None:
 
 
 def test_one_output_is_wanted_where_one_is_parsed() -> None:
-    for parse, data in ((parse_wrk, WRK), (parse_ab, AB)):
+    for parse, data in (
+        (parse_wrk, WRK),
+        (parse_ab, AB),
+        (parse_sysbench, SYSBENCH),
+        (parse_stream, STREAM),
+    ):
         with pytest.raises(ParseError, match="several") as caught:
             parse(b"$\n" + data + data)
         assert caught.value.line == 2 + data.count(b"\n")
@@ -263,6 +273,12 @@ HOSTILE = {
     "quotes": b"> [" * 20_000,
     "unclosed time": b"[" + b"1" * 60_000,
     "many starts": b"Running 1s test @ x\n" * 20_000,
+    "sysbench's banner": b"sysbench 1.0 (using " * 3_000,
+    "rows": SYSBENCH[: SYSBENCH.index(b"SQL")] + b"       0.014 |" + b"*" * 40_000 + b"\n",
+    "brackets": b'{"stream": 1, "per_flow": ' + b"[" * 60_000,
+    "braces": b"{\n" * 60_000 + b'{"stream": 1',
+    "JSON's digits": b'{"stream": 1, "flows": ' + b"9" * 60_000 + b"}",
+    "outputs of stream": b'{"stream": 1}\n' * 20_000,
 }
 
 
@@ -281,5 +297,6 @@ def test_error_survives_the_way_from_a_worker() -> None:
 
 def test_empty_histogram_file_is_empty_not_absent() -> None:
     assert parse_histogram(b"") == []
-    assert TOOLS["wrk"].histogram({}) == [] == TOOLS["ab"].histogram({})
-    assert TOOLS["wrk"].histogram({"histogram": b"5\t2\n"}) == [(5, 2)]
+    assert TOOLS["wrk"].histogram(WRK, {}) == [] == TOOLS["ab"].histogram(AB, {})
+    assert TOOLS["stream"].histogram(STREAM, {}) == []
+    assert TOOLS["wrk"].histogram(WRK, {"histogram": b"5\t2\n"}) == [(5, 2)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
-from collector.parse import TOOLS, Load
+from collector.parse import TOOLS, Invocation, Load
 
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "parse"
 URL = "http://198.18.0.12:24001/"
 LOAD = Load(
     url=URL,
@@ -56,6 +58,41 @@ def test_ab_for_a_time_sets_the_requests_after_the_time() -> None:
     assert long[long.index("-n") + 1] == "50000000"
 
 
+@pytest.mark.parametrize("threads", [1, 16])
+def test_tools_that_run_inside(threads: int) -> None:
+    inside = changed(url=None, threads=threads)
+    assert TOOLS["stream"].arguments(inside) == Invocation(
+        argv=("/local/load", "--flows", "16", "--time", "2")
+    )
+    assert TOOLS["sysbench"].arguments(inside) == Invocation(
+        argv=("/local/load", "--threads=16", "--time=2")
+    )
+    counted = changed(url=None, threads=threads, duration_s=None, requests=1000)
+    assert TOOLS["sysbench"].arguments(counted).argv == (
+        "/local/load", "--threads=16", "--events=1000", "--time=0"
+    )  # fmt: skip
+
+
+FIGURES = {
+    "wrk/plain": "64,961 requests/s",
+    "ab/plain": "35,911 requests/s",
+    "sysbench/point_select": "37,524 transactions/s",
+    "stream/unix_to": "314 MB/s",
+    "stream/abstract_both": "65.5 MB/s",
+    "stream/refused": None,
+    "sysbench/refused": None,
+    "ab/refused": None,
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_for_a_progress_line(name: str) -> None:
+    tool = TOOLS[name.partition("/")[0]]
+    stdout = (FIXTURES / f"{name}.txt").read_bytes()
+    assert tool.figure(stdout) == FIGURES[name]
+    assert tool.figure(b"") is None and tool.figure(b"\xff" * 99) is None
+
+
 def test_placeholders_are_replaced_everywhere() -> None:
     placed = TOOLS["wrk"].arguments(LOAD).placed("/run/x", "/opt/y")
     assert "/opt/y/wrk_histogram.lua" in placed.argv
@@ -71,6 +108,17 @@ def test_placeholders_are_replaced_everywhere() -> None:
         ("ab", {"threads": 2}, "one thread"),
         ("ab", {"duration_s": None, "requests": 10}, "fewer than 16"),
         ("ab", {"url": "http://127.0.0.1:80"}, "path"),
+        ("ab", {"url": None}, "ab: calls a URL"),
+        ("wrk", {"url": None}, "wrk: calls a URL"),
+        ("stream", {}, "stream: runs inside the deployment"),
+        ("stream", {"url": None, "threads": 4}, r"threads: 1 \(leave it out\) or 16, not 4"),
+        ("stream", {"url": None, "duration_s": None, "requests": 9}, "not for a number of req"),
+        ("stream", {"url": None, "concurrency": 4097}, "at most 4096 flows"),
+        ("stream", {"url": None, "keepalive": False}, "keeps its connections"),
+        ("sysbench", {}, "sysbench: runs inside the deployment"),
+        ("sysbench", {"url": None, "threads": 4}, r"threads: 1 \(leave it out\) or 16, not 4"),
+        ("sysbench", {"url": None, "keepalive": False}, "keeps its connections"),
+        ("sysbench", {"url": None, "duration_s": None, "requests": 9}, "fewer than 16 threads"),
     ],
 )
 def test_load_that_a_tool_cannot_make_is_refused(
@@ -104,7 +152,10 @@ def test_senseless_load_is_refused(fields: dict[str, object], reason: str) -> No
 
 
 def test_capabilities_say_what_the_tools_can() -> None:
-    assert TOOLS["wrk"].capabilities.histogram and not TOOLS["ab"].capabilities.histogram
+    can = {name: tool.capabilities for name, tool in TOOLS.items()}
+    assert {name for name, one in can.items() if one.histogram} == {"wrk", "sysbench"}
+    assert {name for name, one in can.items() if one.inside} == {"stream", "sysbench"}
+    assert {name for name, one in can.items() if one.unix_sockets} == {"stream", "sysbench"}
     for name, tool in TOOLS.items():
         assert tool.name == name
-        assert not (tool.capabilities.open_loop or tool.capabilities.unix_sockets)
+        assert not tool.capabilities.open_loop

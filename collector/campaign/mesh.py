@@ -1,0 +1,178 @@
+"""Consul, as the engine uses it: who may talk to whom in a deployment, and what is left behind.
+
+The mesh denies everything (role ``mesh``). A deployment's job registers its own two services,
+``JOB-client`` and ``JOB-server``; the engine allows the one edge between them before the job runs,
+and takes it away after. Its token reaches names that begin with the engine's prefix, and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import consul
+import requests
+import stamina
+from consul.exceptions import ACLDisabled, ACLPermissionDenied, BadRequest, ConsulException
+
+from collector.campaign.cluster import PREFIX, read_environment
+from collector.campaign.errors import BlockFailed, NotReadyError
+
+PATIENCE_S: Final = 45.0
+ANSWER_S: Final = 5.0
+INTENTIONS: Final = "service-intentions"
+ENDS: Final = ("client", "server")
+
+
+class Mesh:
+    """Consul's servers with the engine's token, TLS verified."""
+
+    def __init__(self, state: Path) -> None:
+        environment = read_environment(state)
+        address = urlsplit(environment["CONSUL_HTTP_ADDR"])
+        self._token, self._ca = environment["CONSUL_HTTP_TOKEN"], environment["CONSUL_CACERT"]
+        self._servers = self._client(str(address.hostname), address.port or 443)
+
+    def _client(self, host: str, port: int) -> consul.Consul:
+        return consul.Consul(
+            host=host,
+            port=port,
+            scheme="https",
+            token=self._token,
+            verify=self._ca,
+            connections_timeout=ANSWER_S,
+        )
+
+    def check(self) -> None:
+        """Refuse to start without a mesh; ``NotReadyError`` says what is missing."""
+        with _explained():
+            denied = _patiently(self._servers.config.list, INTENTIONS)
+        if not any(entry["Name"] == "*" for entry in denied or []):
+            raise NotReadyError(
+                "the experiment asks for a mesh, and this cluster has none (no intention for '*'). "
+                "Make it: ansible-playbook lab.yml --tags cluster"
+            )
+
+    def allow(self, identity: str) -> None:
+        """Let a deployment's client talk to its server, and to nobody else."""
+        source = {"Name": f"{identity}-client", "Action": "allow"}
+        with _explained():
+            _patiently(
+                self._servers.config.set,
+                INTENTIONS,
+                f"{identity}-server",
+                {"Sources": [source], "Meta": {"managed-by": "socklab"}},
+            )
+
+    def forbid(self, identity: str) -> None:
+        """Take the deployment's edge away; nothing happens where there is none."""
+        with _explained():
+            _patiently(self._servers.config.delete, INTENTIONS, f"{identity}-server")
+
+    def allowed(self) -> list[str]:
+        """Return the identities whose edge an engine has left or uses."""
+        with _explained():
+            entries = _patiently(self._servers.config.list, INTENTIONS) or []
+        names = [entry["Name"] for entry in entries if entry["Name"].startswith(PREFIX)]
+        return [name.removesuffix("-server") for name in names]
+
+    def registered(self, identity: str) -> dict[str, list[dict[str, Any]]]:
+        """Return the instances of a deployment's two services, by end, as the catalog has them."""
+        found = {}
+        with _explained():
+            for end in ENDS:
+                _, listed = _patiently(self._servers.catalog.service, f"{identity}-{end}")
+                found[end] = list(listed)
+        return found
+
+    def listener(self, identity: str) -> tuple[str, int]:
+        """Return where the Envoy of a deployment's server listens for the mesh."""
+        with _explained():
+            name = f"{identity}-server-sidecar-proxy"
+            _, listed = _patiently(self._servers.catalog.service, name)
+        if not listed:
+            raise BlockFailed(f"{name} is not registered in Consul")
+        return str(listed[0]["ServiceAddress"]), int(listed[0]["ServicePort"])
+
+    def sweep(self, agent: tuple[str, int], keep: Iterable[str] = ()) -> list[str]:
+        """Deregister the engine's services that one host's agent still has; return their ids.
+
+        ``agent``: where the host's agent is reached; ``keep``: identities in use. A sidecar that
+        was killed leaves its registration; Consul would drop it only after its checks' minute.
+        """
+        client = self._client(*agent)
+        using = tuple(f"{identity}-" for identity in keep)
+        swept = []
+        with _explained():
+            services = _patiently(client.agent.services)
+            for one, body in services.items():
+                if str(body["Service"]).startswith(PREFIX) and not one.startswith(using or "\0"):
+                    _patiently(client.agent.service.deregister, one)
+                    swept.append(one)
+        return swept
+
+    def diagnose(self, identity: str) -> list[str]:
+        """Say what in the mesh keeps a deployment from answering; empty if nothing is seen."""
+        found = []
+        instances = self.registered(identity)
+        for end in ENDS:
+            if not instances[end]:
+                found.append(f"no instance of service {identity}-{end} is registered in Consul")
+        with _explained():
+            for end in ENDS:
+                _, checks = _patiently(self._servers.health.checks, f"{identity}-{end}")
+                found += [
+                    f"check {check['Name']!r} of {identity}-{end} on {check['Node']} is "
+                    f"{check['Status']}"
+                    for check in checks
+                    if check["Status"] != "passing"
+                ]
+            _, proxies = _patiently(
+                self._servers.catalog.service, f"{identity}-client-sidecar-proxy"
+            )
+            wanted = {
+                upstream["DestinationName"]
+                for proxy in proxies
+                for upstream in (proxy.get("ServiceProxy") or {}).get("Upstreams") or []
+            }
+            for name in sorted(wanted):
+                found += self._why_unreachable(f"{identity}-client", name)
+        return found
+
+    def _why_unreachable(self, source: str, destination: str) -> Iterator[str]:
+        _, listed = _patiently(self._servers.catalog.service, destination)
+        if not listed:
+            yield f"upstream {destination} of {source} does not exist in Consul's catalog"
+        if not _patiently(self._servers.connect.intentions.check, source, destination):
+            yield f"no intention allows {source} to talk to {destination}"
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what Consul says into what to do."""
+    try:
+        yield
+    except (ACLPermissionDenied, ACLDisabled) as error:
+        raise NotReadyError(
+            f"Consul refuses the engine's token: {error}. "
+            "Make it anew: ansible-playbook lab.yml --tags cluster"
+        ) from None
+    except (ConsulException, requests.RequestException) as error:
+        raise BlockFailed(f"Consul does not answer: {error}") from None
+
+
+def _passes(error: Exception) -> bool:
+    """Whether asking again may help: the agent was gone, or the cluster had no leader."""
+    final = (ACLPermissionDenied, ACLDisabled, BadRequest)
+    kinds = (ConsulException, requests.RequestException)
+    return isinstance(error, kinds) and not isinstance(error, final)
+
+
+def _patiently(function: Callable[..., Any], *arguments: Any) -> Any:
+    for attempt in stamina.retry_context(on=_passes, timeout=PATIENCE_S, attempts=None):
+        with attempt:
+            return function(*arguments)
+    raise AssertionError("a retry ends with an answer or an error")
