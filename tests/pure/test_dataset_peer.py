@@ -246,3 +246,41 @@ def test_placement_of_a_path(
     hosts: list[str], boots: dict[str, Any], sets: list[set[int]], expected: str | None
 ) -> None:
     assert path_placement(hosts, boots, [frozenset(one) for one in sets]) == expected
+
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "parse"
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (
+            "stream/unix_to.txt",
+            {
+                "requests": 306638,
+                "throughput_rps": 307105.629,
+                "transfer_bytes": 313997312,
+                "latency_p50_s": None,
+                "little_ratio": None,
+            },
+        ),
+        ("sysbench/point_select.txt", {"transfer_bytes": None, "errors_ignored": 0}),
+    ],
+)
+def test_tools_that_run_inside(tmp_path: Path, output: str, expected: dict[str, Any]) -> None:
+    tool = output.partition("/")[0]
+    made = replace(
+        MADE,
+        profile={"name": "standard", "warmup_s": 1.0, "measure_s": 1.0},
+        load={**MADE.load, "tool": tool, "concurrency": 1 if tool == "stream" else 2},
+    )
+
+    def printed(body: Body) -> None:
+        body["measure"].update(stdout=(FIXTURES / output).read_text(), files={}, cpu_user_s=None)
+
+    rows = read(tmp_path, printed, made=made)
+    row = rows.runs[0]
+    assert (row["state"], row["reasons"], row["tool"]) == ("good", None, tool)
+    assert {name: row[name] for name in expected} == expected
+    assert row["load_cpu_s"] == pytest.approx(0.05 * BETWEEN_S)
+    assert (row["run"] in rows.histograms.runs) == (tool == "sysbench")
