@@ -45,8 +45,8 @@ def report(
     """Judge a campaign; write its report and tables; print the answer.
 
     Writes report.html, answer.txt and one CSV a table into <state>/results/report/<experiment>/.
-    Exit code 1 where the A/A gate fails (in the quick profile a warning), 2 for bad input, 3
-    without a dataset.
+    Exit code 1 where the A/A gate fails (in the quick profile a warning) or a proof did not hold,
+    2 for bad input, 3 without a dataset.
     """
     try:
         found = analyse(open_dataset(state), experiment, campaign, emulated=emulated)
@@ -59,7 +59,8 @@ def report(
         console = Console(width=LOG_COLUMNS)
     show(found, console)
     console.print(f"Report: {path}", soft_wrap=True, highlight=False, markup=False)
-    if found.gate_failed and not found.quick:
+    # A first look may be noisy; what it measured must be the path that it names all the same.
+    if found.failed_proofs or (found.gate_failed and not found.quick):
         raise typer.Exit(1)
 
 

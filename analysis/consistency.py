@@ -12,6 +12,7 @@ from typing import Final
 import pandas as pd
 
 from analysis.contrast import Cell, cells_of
+from analysis.metric import words_of
 
 TOLERANCE: Final = 0.10
 BODY_TOLERANCE: Final = 0.05
@@ -62,8 +63,9 @@ def body_warnings(runs: pd.DataFrame) -> list[str]:
     for cell, rows in cells_of(runs.assign(size=size)[size.notna()]):
         sizes = rows.groupby("arm")["size"].median()
         if len(sizes) > 1 and sizes.max() > sizes.min() * (1 + BODY_TOLERANCE):
+            work = words_of(cell.tool).work
             warnings.append(
-                f"{cell.label}: arms answer with different lengths, {sizes.min():.0f} B a request "
+                f"{cell.label}: arms answer with different lengths, {sizes.min():.0f} B a {work} "
                 f"({sizes.idxmin()}) to {sizes.max():.0f} B ({sizes.idxmax()})"
             )
     return warnings

@@ -1,14 +1,15 @@
 """Cells, and the paired log ratios of two arms within a cell.
 
-A cell is what a comparison holds constant: topology host, load host, variant, tool, concurrency. In
-a block every arm runs once, so a pair is two runs of one block. A unit of inference is a pair of
-deployments: blocks that share both deployments give one unit, the median of their log ratios.
+A cell is what a comparison holds constant: topology host and its peer, load host, variant, tool,
+concurrency. In a block every arm runs once, so a pair is two runs of one block. A unit of inference
+is a pair of deployments: blocks that share both deployments give one unit, the median of their log
+ratios.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,8 +18,9 @@ import pandas as pd
 
 from analysis.errors import MixedComparisonError
 from analysis.estimate import Floats
+from analysis.metric import MB, STREAM, words_of
 
-CELL: Final = ["host", "load_host", "variant", "tool", "concurrency"]
+CELL: Final = ["host", "load_host", "variant", "tool", "concurrency", "peer"]
 BLOCK: Final = ["campaign", "block", "attempt"]
 UNIFORM: Final = (
     "profile",
@@ -33,25 +35,29 @@ UNIFORM: Final = (
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cell:
-    """One (topology host, load host, variant, tool, concurrency)."""
+    """One (topology host, load host, variant, tool, concurrency, peer); no peer is empty."""
 
     host: str
     load_host: str
     variant: str
     tool: str
     concurrency: int
+    peer: str = ""
 
     @property
     def label(self) -> str:
         """What a reader needs to tell cells apart: ``lab-2, wrk, 16 connections, ...``."""
-        plural = "connection" if self.concurrency == 1 else "connections"
-        text = f"{self.host}, {self.tool}, {self.concurrency} {plural}"
+        flows = f"{words_of(self.tool).flow}{'s' * (self.concurrency != 1)}"
+        hosts = f"{self.host} and {self.peer}" if self.peer else self.host
+        text = f"{hosts}, {self.tool}, {self.concurrency} {flows}"
         return f"{text}, {self.variant}" if self.variant else text
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Log ratios arm / baseline: ``units`` one an independent unit, ``blocks`` pairs behind them.
+    """Log ratios arm / baseline, or differences: ``units`` one an independent unit.
+
+    ``blocks`` pairs are behind them.
 
     ``unpaired`` counts blocks in which only one of the two gave a usable value.
     """
@@ -61,19 +67,34 @@ class Pairs:
     unpaired: int
 
 
-def with_cpu_per_request(runs: pd.DataFrame) -> pd.DataFrame:
-    """``runs`` with ``cpu_per_request_s`` (containers_cpu_s / requests); null where either is."""
-    requests = runs["requests"].astype("float64")
+def with_cpu_per_work(runs: pd.DataFrame) -> pd.DataFrame:
+    """``runs`` with ``cpu_per_request_s`` and ``cpu_per_mb_s``: containers_cpu_s over requests, and
+    over MB of payload; null where either is.
+    """
+    requests, megabytes = runs["requests"].astype("float64"), _megabytes(runs)
     cpu = runs["containers_cpu_s"].astype("float64")
-    return runs.assign(cpu_per_request_s=cpu / requests.where(requests > 0))
+    return runs.assign(
+        cpu_per_request_s=cpu / requests.where(requests > 0),
+        cpu_per_mb_s=cpu / megabytes.where(megabytes > 0),
+    )
+
+
+def _megabytes(runs: pd.DataFrame) -> pd.Series:
+    return runs["transfer_bytes"].astype("float64") / MB
+
+
+def work_done(runs: pd.DataFrame) -> pd.Series:
+    """What CPU is divided by: the run's requests, for stream its MB; null where there are none."""
+    work = runs["requests"].astype("float64").where(runs["tool"] != STREAM, _megabytes(runs))
+    return work.where(work > 0)
 
 
 def cells_of(runs: pd.DataFrame) -> Iterator[tuple[Cell, pd.DataFrame]]:
     """Each cell with its rows, in a fixed order."""
     for key, rows in runs.groupby(CELL, sort=True, dropna=False):
-        host, load_host, variant, tool, concurrency = key
-        name = "" if pd.isna(variant) else str(variant)
-        yield Cell(str(host), str(load_host), name, str(tool), int(concurrency)), rows
+        host, load_host, variant, tool, concurrency, peer = key
+        name, far = ("" if pd.isna(value) else str(value) for value in (variant, peer))
+        yield Cell(str(host), str(load_host), name, str(tool), int(concurrency), far), rows
 
 
 def require_uniform(cell: Cell, rows: pd.DataFrame, arms: tuple[str, ...]) -> None:
@@ -101,12 +122,27 @@ def pair(rows: pd.DataFrame, metric: str, arm: str, baseline: str, copy: str = "
     ``rows``: good runs of one cell. A value that is null or not positive has no logarithm: its
     block is counted as unpaired.
     """
-    of_arm, of_base = _usable(rows, metric, arm, copy), _usable(rows, metric, baseline, "a")
+    ends = ((arm, copy), (baseline, "a"))
+    return _paired(rows, metric, ends, lambda value, base: math.log(value / base))
+
+
+def differences(rows: pd.DataFrame, metric: str, arm: str, baseline: str) -> Pairs:
+    """Differences, ``arm``'s value less ``baseline``'s, in the metric's unit; else as ``pair``."""
+    return _paired(rows, metric, ((arm, "a"), (baseline, "a")), lambda value, base: value - base)
+
+
+def _paired(
+    rows: pd.DataFrame,
+    metric: str,
+    ends: tuple[tuple[str, str], tuple[str, str]],
+    compare: Callable[[float, float], float],
+) -> Pairs:
+    of_arm, of_base = (_usable(rows, metric, arm, copy) for arm, copy in ends)
     units: dict[tuple[str, str, str], list[float]] = {}
     common = sorted(of_arm.keys() & of_base.keys())
     for block in common:
         (deployment, value), (other, base) = of_arm[block], of_base[block]
-        units.setdefault((block[0], deployment, other), []).append(math.log(value / base))
+        units.setdefault((block[0], deployment, other), []).append(compare(value, base))
     medians = np.array([np.median(units[key]) for key in sorted(units)], dtype=np.float64)
     return Pairs(medians, len(common), len(of_arm.keys() ^ of_base.keys()))
 

@@ -68,9 +68,12 @@ class Dataset:
         """The runs table; every row of a replaced attempt has ``state`` ``superseded``.
 
         An attempt is replaced when the index says so or when a later attempt at its block is there.
+        ``peer`` is empty where the topology has one host: it is a part of a cell's name.
         """
         names = list(dict.fromkeys([*columns, *ATTEMPT, "state"])) if columns else []
         frame = self.table("runs", campaigns, names)
+        if "peer" in frame:
+            frame["peer"] = frame["peer"].astype("object").fillna("")
         last = frame.groupby(["campaign", "block"])["attempt"].transform("max")
         listed = pd.Series(
             [key in self.superseded for key in zip(*(frame[c] for c in ATTEMPT), strict=True)],

@@ -13,14 +13,15 @@ from typing import Any, Final
 import pandas as pd
 
 SHOWN_VALUES: Final = 3
-CONTAINER_FACTS: Final = ("image", "cpus", "quota_us", "memory_limit_bytes")
+CONTAINER_FACTS: Final = ("host", "image", "cpus", "quota_us", "memory_limit_bytes")
 CONDITION_VARIABLES: Final = (
     "keepalive",
     "tls",
 )  # what moves a result most; the first line says it
 
 
-def _parsed(text: object) -> Any:
+def parsed(text: object) -> Any:
+    """What a JSON column holds; empty where it is null, ``text`` where it is no JSON."""
     if text is None or (isinstance(text, float) and pd.isna(text)):
         return {}
     try:
@@ -49,7 +50,7 @@ def _distinct(values: Iterable[str]) -> str:
 def _facts(where: str, texts: pd.Series) -> Iterator[tuple[str, str, str]]:
     facts: dict[str, list[str]] = {}
     for text in texts.dropna().unique():
-        for key, value in flatten(_parsed(text)):
+        for key, value in flatten(parsed(text)):
             facts.setdefault(key, []).append(value)
     for key in sorted(facts):
         yield where, key, _distinct(facts[key])
@@ -60,15 +61,28 @@ def host_facts(bindings: pd.DataFrame, load_hosts: str) -> list[tuple[str, str, 
     rows: list[tuple[str, str, str]] = []
     for host, group in bindings.groupby("host", sort=True):
         rows.extend(_facts(str(host), group["environment"]))
+    for peer, group in bindings.dropna(subset=["peer"]).groupby("peer", sort=True):
+        rows.extend(_facts(f"{peer} (peer)", group["peer_environment"]))
     rows.extend(_facts(f"{load_hosts} (load)", bindings["load_environment"]))
     return rows
+
+
+def peer_kinds(bindings: pd.DataFrame) -> dict[str, str]:
+    """Peer -> ``virtual, x86_64``, as its own facts say; a peer that says neither is left out."""
+    found = {}
+    far = bindings.dropna(subset=["peer", "peer_environment"]).drop_duplicates("peer")
+    for peer, text in zip(far["peer"], far["peer_environment"], strict=True):
+        facts = parsed(text)
+        if isinstance(facts, dict) and {"kind", "arch"} <= facts.keys():
+            found[str(peer)] = f"{facts['kind']}, {facts['arch']}"
+    return found
 
 
 def arm_containers(bindings: pd.DataFrame) -> list[dict[str, str]]:
     """One row an arm and task: image, CPUs, quota, memory limit as bound; empty where not said."""
     rows: dict[tuple[str, str], dict[str, list[str]]] = {}
     for arm, text in zip(bindings["arm"], bindings["containers"], strict=True):
-        containers = _parsed(text)
+        containers = parsed(text)
         for task, facts in containers.items() if isinstance(containers, dict) else ():
             own = rows.setdefault((str(arm), str(task)), {})
             for key in CONTAINER_FACTS:
@@ -84,7 +98,7 @@ def arm_containers(bindings: pd.DataFrame) -> list[dict[str, str]]:
 def shared_conditions(bindings: pd.DataFrame) -> list[str]:
     """``keepalive=true`` and the like, where every arm was bound with the same value."""
     shown = []
-    variables = [_parsed(text) for text in bindings["variables"].dropna().unique()]
+    variables = [parsed(text) for text in bindings["variables"].dropna().unique()]
     for name in CONDITION_VARIABLES:
         values = {json.dumps(v.get(name)) for v in variables if isinstance(v, dict)}
         value = values.pop() if len(values) == 1 else "null"

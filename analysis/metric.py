@@ -1,14 +1,27 @@
-"""The metrics that are contrasted: name, words, display unit, direction."""
+"""The metrics that are contrasted: name, words, display unit, direction; by load tool.
+
+What a tool counts decides the words: requests (wrk, ab), transactions (sysbench), messages
+(stream). A message of 64 bytes and one of 64 KiB are not the same work, so stream's CPU is given
+per MB of payload (10^6 bytes).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
+
+PRIMARY: Final = "throughput_rps"
+STREAM: Final = "stream"
+MB: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One value a run. ``scale`` turns the stored unit into ``unit``, the one that is shown."""
+    """One value a run. ``scale`` turns the stored unit into ``unit``, the one that is shown.
+
+    ``optional``: the tool's output does not always say it; where it never does, nothing is shown.
+    """
 
     name: str
     label: str
@@ -16,25 +29,69 @@ class Metric:
     scale: float
     higher_is_better: bool
     caveat: str = ""
+    optional: bool = False
 
     @property
     def words(self) -> str:
         """Name for a sentence: ``requests/s``, ``p50 latency``."""
-        return self.unit if self.name == "throughput_rps" else self.label
+        return self.unit if self.name == PRIMARY else self.label
 
 
-PRIMARY: Final = Metric("throughput_rps", "throughput", "requests/s", 1.0, True)
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a tool counts (``work``), over what at once (``flow``), what its CPU is given per."""
 
-METRICS: Final = (
-    PRIMARY,
-    Metric("latency_p50_s", "p50 latency", "us", 1e6, False),
-    Metric(
-        "latency_p99_s",
-        "p99 latency",
-        "us",
-        1e6,
-        False,
-        "closed loop: not a fair tail comparison across arms whose throughput differs",
-    ),
-    Metric("cpu_per_request_s", "CPU per request", "us", 1e6, False),
-)
+    work: str
+    flow: str
+    cpu_per: str
+
+
+_REQUESTS: Final = Words("request", "connection", "request")
+_WORDS: Final = {
+    "sysbench": Words("transaction", "thread", "transaction"),
+    STREAM: Words("message", "flow", "MB"),
+}
+CLOSED_LOOP: Final = "closed loop: not a fair tail comparison across arms whose throughput differs"
+
+
+def words_of(tool: str) -> Words:
+    """What ``tool`` counts; a tool that is not known counts requests."""
+    return _WORDS.get(tool, _REQUESTS)
+
+
+def metrics_of(tool: str) -> tuple[Metric, ...]:
+    """The metrics of a tool's cells, the primary one first."""
+    words = words_of(tool)
+    rate = Metric(PRIMARY, "throughput", f"{words.work}s/s", 1.0, True)
+    if tool == STREAM:
+        return (
+            rate,
+            Metric("transfer_bytes_per_s", "transfer rate", "MB/s", 1 / MB, True),
+            Metric("cpu_per_mb_s", "CPU per MB", "us", 1e6, False),
+        )
+    printed = tool == "sysbench"
+    return (
+        rate,
+        Metric("latency_p50_s", "p50 latency", "us", 1e6, False, optional=printed),
+        Metric("latency_p99_s", "p99 latency", "us", 1e6, False, CLOSED_LOOP, optional=printed),
+        Metric("cpu_per_request_s", f"CPU per {words.cpu_per}", "us", 1e6, False),
+    )
+
+
+def metric_of(tool: str, name: str) -> Metric:
+    """The metric of that name of a tool. Raises ``KeyError`` for one that the tool has not."""
+    return {metric.name: metric for metric in metrics_of(tool)}[name]
+
+
+def primary_of(tool: str) -> Metric:
+    """Throughput in the tool's own words."""
+    return metrics_of(tool)[0]
+
+
+def metrics_in(tools: Iterable[str]) -> list[Metric]:
+    """Every metric of the tools, once by name, as the first of them has it."""
+    found: dict[str, Metric] = {}
+    for tool in tools:
+        for metric in metrics_of(tool):
+            found.setdefault(metric.name, metric)
+    return list(found.values())

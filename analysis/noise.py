@@ -20,7 +20,16 @@ from analysis.estimate import Floats
 
 LEAST_MARGIN: Final = 0.02
 HISTORY: Final = 10
-SAME: Final = ("host", "load_host", "tool", "concurrency", "placement", "conditions", "emulated")
+SAME: Final = (
+    "host",
+    "peer",
+    "load_host",
+    "tool",
+    "concurrency",
+    "placement",
+    "conditions",
+    "emulated",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +65,8 @@ def comparable_history(runs: pd.DataFrame, campaign: str) -> pd.DataFrame:
 
 
 def _hosts(rows: pd.DataFrame) -> frozenset[str]:
-    return frozenset(rows["host"]) | frozenset(rows["load_host"])
+    named = (frozenset(rows[column]) for column in ("host", "peer", "load_host"))
+    return frozenset[str]().union(*named) - {""}
 
 
 def matching_history(rows: pd.DataFrame, history: pd.DataFrame, base: str) -> pd.DataFrame:

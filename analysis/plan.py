@@ -29,6 +29,7 @@ class Plan:
     baseline: str
     contrasts: tuple[tuple[str, str], ...]
     also_differs: Mapping[str, str]
+    factor: str
     tranches: Mapping[int, tuple[int, tuple[str, ...]]]
     planned: bool
 
@@ -96,6 +97,7 @@ def _from_json(plan: dict[str, Any]) -> Plan:
             for name, arm in plan["arms"].items()
             if arm.get("also_differs")
         },
+        factor=str(plan.get("factor") or ""),
         tranches={
             int(block["block"]): (
                 int(block["tranche"]),
@@ -116,7 +118,7 @@ def _infer(runs: pd.DataFrame, path: Path) -> Plan:
         )
     arms = sorted(set(runs["arm"].dropna()) - {baseline})
     contrasts = tuple((arm, baseline) for arm in arms)
-    return Plan("", baseline, contrasts, {}, {}, planned=False)
+    return Plan("", baseline, contrasts, {}, "", {}, planned=False)
 
 
 def account(plan: Plan, runs: pd.DataFrame, files: pd.DataFrame, finished: bool) -> Account:

@@ -102,11 +102,7 @@ def replicate(
     for verdict in verdicts:
         arm = family(paths.get(verdict.arm, verdict.arm))
         base = family(paths.get(verdict.baseline, verdict.baseline))
-        if (
-            verdict.metric != PRIMARY.name
-            or base != "tcp"
-            or arm not in ("sharedvolume", "combined")
-        ):
+        if verdict.metric != PRIMARY or base != "tcp" or arm not in ("sharedvolume", "combined"):
             continue
         for where in (LOCAL, X86, ARM64):
             ratio, consistent = published_ratio(where, arm)

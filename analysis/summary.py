@@ -15,15 +15,17 @@ from typing import Final
 import pandas as pd
 
 from analysis import consistency, environment
-from analysis.contrast import Cell, cells_of, pair, require_uniform, with_cpu_per_request
+from analysis.contrast import Cell, cells_of, pair, require_uniform, with_cpu_per_work
 from analysis.cpu import cpu_by_container
 from analysis.dataset import Dataset, find_campaign, good_runs
 from analysis.errors import AnalysisError, UnknownNameError
 from analysis.estimate import flag_outliers, median_interval, noise_floor
 from analysis.latency import quantile_curves
-from analysis.metric import METRICS, PRIMARY
+from analysis.mesh import Mesh, find_mesh
+from analysis.metric import PRIMARY, Metric, metrics_of
 from analysis.noise import LEAST_MARGIN, Twin, comparable_history, matching_history, twin
 from analysis.plan import Account, Plan, account, campaign_folder, read_plan
+from analysis.proofs import Proof, read_proofs, refused_proofs
 from analysis.published import Replication, replicate
 from analysis.verdict import Contrast, Verdict, judge_all, judge_twin
 
@@ -31,9 +33,9 @@ QUICK: Final = "quick"
 FIGURE: Final = re.compile(r"\d[\d.,]*( ?%)?")
 LIGHT: Final = (
     "run", "attempt", "state", "campaign", "experiment", "block", "arm", "copy", "deployment",
-    "host", "load_host", "variant", "tool", "concurrency", "profile", "placement", "conditions",
-    "emulated", "started_wall_s", "requests", "throughput_rps", "latency_p50_s", "latency_p99_s",
-    "containers_cpu_s",
+    "host", "peer", "load_host", "variant", "tool", "concurrency", "profile", "placement",
+    "conditions", "emulated", "started_wall_s", "requests", "throughput_rps", "latency_p50_s",
+    "latency_p99_s", "containers_cpu_s", "transfer_bytes", "transfer_bytes_per_s",
 )  # fmt: skip
 
 
@@ -56,7 +58,10 @@ class TwinResult:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Everything that is shown. ``runs``: good rows of the cells compared."""
+    """Everything that is shown. ``runs``: good rows of the cells compared.
+
+    ``peers``: peer -> its kind and architecture. ``mesh``: None without sidecars and proofs.
+    """
 
     experiment: str
     campaign: str
@@ -76,6 +81,8 @@ class Analysis:
     replications: tuple[Replication, ...]
     facts: tuple[tuple[str, str, str], ...]
     containers: tuple[dict[str, str], ...]
+    peers: dict[str, str]
+    mesh: Mesh | None
     warnings: tuple[str, ...]
 
     @property
@@ -110,12 +117,22 @@ class Analysis:
     @property
     def gates(self) -> tuple[TwinResult, ...]:
         """The A/A pairs of the primary metric: the gate."""
-        return tuple(t for t in self.twins if t.twin.metric == PRIMARY.name)
+        return tuple(t for t in self.twins if t.twin.metric == PRIMARY)
 
     @property
     def gate_failed(self) -> bool:
         """True where the baseline differs from itself in some cell."""
         return any(gate.outcome == "failed" for gate in self.gates)
+
+    @property
+    def proofs(self) -> tuple[Proof, ...]:
+        """What was made sure of before block 1; empty where nothing was."""
+        return self.mesh.proofs if self.mesh else ()
+
+    @property
+    def failed_proofs(self) -> tuple[Proof, ...]:
+        """The proofs that did not hold: the figures may be of another path than the one named."""
+        return tuple(proof for proof in self.proofs if not proof.passed)
 
 
 def analyse(
@@ -132,11 +149,14 @@ def analyse(
     everything = everything[everything["experiment"] == experiment]
     folder = campaign_folder(dataset.state, chosen)
     plan = read_plan(folder, everything)
-    good, left_out = _compared(with_cpu_per_request(good_runs(everything)), emulated, chosen)
-    history = comparable_history(with_cpu_per_request(good_runs(light)), chosen)
+    good, left_out = _compared(with_cpu_per_work(good_runs(everything)), emulated, chosen)
+    history = comparable_history(with_cpu_per_work(good_runs(light)), chosen)
     twins, contrasts = _contrasts(plan, good, history)
     verdicts = judge_all(contrasts)
-    bindings = dataset.bindings(chosen)
+    bindings, files = dataset.bindings(chosen), dataset.table("files", [chosen])
+    raw = {name: dataset.table(name, [chosen]) for name in ("containers", "histograms")}
+    proofs = read_proofs(dataset.table("proofs", [chosen]))
+    mesh = find_mesh(plan, good, {**raw, "bindings": bindings}, proofs)
     named = good.dropna(subset=["path"]).drop_duplicates("arm")
     paths = dict(zip(named["arm"], named["path"], strict=True))
     load_hosts = ", ".join(sorted(good["load_host"].unique()))
@@ -149,22 +169,25 @@ def analyse(
         cells=tuple(cell for cell, _ in cells_of(good)),
         paths=paths,
         conditions=tuple(environment.shared_conditions(bindings)),
-        account=account(
-            plan,
-            everything,
-            dataset.table("files", [chosen]),
-            (folder / "finished").exists(),
-        ),
+        account=account(plan, everything, files, (folder / "finished").exists()),
         verdicts=tuple(verdicts),
         twins=tuple(twins),
         medians=_medians(good),
-        cpu=cpu_by_container(good, dataset.table("containers", [chosen])),
-        curves=quantile_curves(good, dataset.table("histograms", [chosen])),
+        cpu=cpu_by_container(good, raw["containers"]),
+        curves=quantile_curves(good, raw["histograms"]),
         little=tuple(consistency.check_little(good)),
         replications=tuple(replicate(verdicts, paths, experiment)),
         facts=tuple(environment.host_facts(bindings, load_hosts)),
         containers=tuple(environment.arm_containers(bindings)),
-        warnings=(*left_out, *consistency.body_warnings(good), *_run_warnings(good)),
+        peers=environment.peer_kinds(bindings),
+        mesh=mesh,
+        warnings=(
+            *left_out,
+            *refused_proofs(files),
+            *(mesh.warnings if mesh else ()),
+            *consistency.body_warnings(good),
+            *_run_warnings(good),
+        ),
     )
 
 
@@ -187,6 +210,15 @@ def _compared(good: pd.DataFrame, emulated: bool, campaign: str) -> tuple[pd.Dat
     return good[~guest], [f"Emulated hosts are left out ({hosts}); --emulated takes them in."]
 
 
+def stated(cell: Cell, rows: pd.DataFrame) -> list[Metric]:
+    """The metrics of a cell, without those that its tool need not print and never did."""
+    return [
+        metric
+        for metric in metrics_of(cell.tool)
+        if not metric.optional or rows[metric.name].notna().any()
+    ]
+
+
 def _contrasts(
     plan: Plan, good: pd.DataFrame, history: pd.DataFrame
 ) -> tuple[list[TwinResult], list[Contrast]]:
@@ -196,7 +228,7 @@ def _contrasts(
         for contrast in plan.contrasts:
             require_uniform(cell, rows, contrast)
         matching = matching_history(rows, history, plan.baseline)
-        for metric in METRICS:
+        for metric in stated(cell, rows):
             result = _twin_result(twin(cell, rows, matching, metric.name, plan.baseline))
             twins.append(result)
             contrasts.extend(
@@ -221,7 +253,7 @@ def _medians(good: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for cell, of_cell in cells_of(good):
         for (arm, copy), own in of_cell.groupby(["arm", "copy"], sort=True):
-            for metric in METRICS:
+            for metric in metrics_of(cell.tool):
                 values = own[metric.name].dropna().astype("float64")
                 if values.empty:
                     continue

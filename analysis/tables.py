@@ -16,6 +16,7 @@ from typing import Final
 import pandas as pd
 
 from analysis.contrast import CELL, Cell
+from analysis.mesh import Added, Mesh
 from analysis.published import CONTAINER_TO_CONTAINER
 from analysis.summary import Analysis
 from analysis.verdict import Verdict
@@ -42,7 +43,8 @@ def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
         "arms": _spread_cells(analysis.medians),
         "blocks": analysis.runs[
             [*CELL, "block", "replicate", "position", "arm", "copy", "throughput_rps",
-             "latency_p50_s", "latency_p99_s", "cpu_per_request_s", "run", "attempt"]
+             "latency_p50_s", "latency_p99_s", "transfer_bytes_per_s", "cpu_per_request_s",
+             "cpu_per_mb_s", "run", "attempt"]
         ],
         "cpu": analysis.cpu,
         "latency": analysis.curves,
@@ -71,7 +73,28 @@ def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
         ),
         "account": _account(analysis),
         "environment": pd.DataFrame(analysis.facts, columns=["where", "fact", "value"]),
+        **(_mesh(analysis.mesh) if analysis.mesh else {}),
     }  # fmt: skip
+
+
+def _mesh(mesh: Mesh) -> dict[str, pd.DataFrame]:
+    proofs = [{**dataclasses.asdict(p), "evidence": "\n".join(p.evidence)} for p in mesh.proofs]
+    added = [{**_cell(a.cell), **_fields(a)} for a in mesh.added]
+    settings = [
+        (one.variant, one.arm, one.task, key, one.shown(key))
+        for one in mesh.settings
+        for key in one.values
+    ]
+    return {
+        "proofs": pd.DataFrame(proofs, columns=["name", "claim", "passed", "evidence"]),
+        "sidecars": pd.DataFrame(settings, columns=["variant", "arm", "task", "setting", "value"]),
+        "mesh_cpu": mesh.cpu,
+        "mesh_latency": pd.DataFrame(added),
+    }
+
+
+def _fields(added: Added) -> dict[str, object]:
+    return {f.name: getattr(added, f.name) for f in dataclasses.fields(added) if f.name != "cell"}
 
 
 def _cell(cell: Cell) -> dict[str, object]:

@@ -10,11 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.contrast import Cell
-from analysis.metric import METRICS
+from analysis.metric import metric_of, metrics_in, metrics_of
 from analysis.summary import Analysis
 from analysis.verdict import Verdict
 from analysis.wording import (
-    METRIC,
     answer,
     direction,
     gate_line,
@@ -29,16 +28,18 @@ STYLE: Final = {"better": "green", "worse": "red", "equivalent": "cyan", "inconc
 
 def show(analysis: Analysis, console: Console) -> None:
     """Print the verdicts, the sum of runs, warnings and the answer."""
-    metrics = METRICS if len(analysis.cells) <= FULL_CELLS else METRICS[:1]
+    all_metrics = len(analysis.cells) <= FULL_CELLS
     for cell in analysis.cells:
+        metrics = metrics_of(cell.tool)[: None if all_metrics else 1]
+        names = {metric.name for metric in metrics}
         own = [
             v
             for arm, base in analysis.plan.contrasts
             for v in analysis.verdicts
-            if (v.cell, v.arm, v.baseline) == (cell, arm, base) and METRIC[v.metric] in metrics
+            if (v.cell, v.arm, v.baseline) == (cell, arm, base) and v.metric in names
         ]
         console.print(_table(cell, own))
-    for note in _notes(analysis, len(metrics)):
+    for note in _notes(analysis, all_metrics):
         console.print(Text(note, style="dim"))
     console.print()
     warning = gate_line(analysis)
@@ -63,14 +64,14 @@ def _table(cell: Cell, verdicts: list[Verdict]) -> Table:
         if several and name != before:
             table.add_row(Text(name, style="bold", overflow="fold"))
             before = name
-        metric = METRIC[verdict.metric]
+        metric = metric_of(cell.tool, verdict.metric)
         label = f"  {metric.label}{'*' if metric.caveat else ''}" if several else name
         table.add_row(Text(label, overflow="fold"), *_figures(verdict))
     return table
 
 
 def _figures(verdict: Verdict) -> tuple[str | Text, ...]:
-    word = direction(verdict, METRIC[verdict.metric])
+    word = direction(verdict, metric_of(verdict.cell.tool, verdict.metric))
     said = f"{verdict.word} ({word})" if word != verdict.word else word
     needed = verdict.blocks_needed
     return (
@@ -82,13 +83,18 @@ def _figures(verdict: Verdict) -> tuple[str | Text, ...]:
     )
 
 
-def _notes(analysis: Analysis, metrics: int) -> list[str]:
-    notes = [f"* {metric.label}, {metric.caveat}." for metric in METRICS[:metrics] if metric.caveat]
-    if metrics < len(METRICS):
+def _notes(analysis: Analysis, all_metrics: bool) -> list[str]:
+    shown = {verdict.metric for verdict in analysis.verdicts}
+    metrics = [m for m in metrics_in(cell.tool for cell in analysis.cells) if m.name in shown]
+    notes = [f"* {m.label}, {m.caveat}." for m in metrics if m.caveat and all_metrics]
+    if not all_metrics:
         notes.append("Throughput alone is shown here; the report has every metric.")
     off = [c for c in analysis.little if not c.holds]
     notes.extend(
         f"{c.cell.label}, {c.arm}: rate x latency / concurrency is {c.ratio:.2f}, not 1"
         for c in off
     )
+    if analysis.proofs:
+        held = len(analysis.proofs) - len(analysis.failed_proofs)
+        notes.append(f"Proofs: {held} of {len(analysis.proofs)} held.")
     return [*notes, *analysis.warnings, f"Runs: {analysis.account.line}."]

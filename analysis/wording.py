@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from analysis.metric import METRICS, PRIMARY, Metric
+from analysis.metric import PRIMARY, Metric, metric_of, primary_of, words_of
 from analysis.summary import Analysis
 from analysis.verdict import Verdict
 
-METRIC = {metric.name: metric for metric in METRICS}
 ANSWER_CONTRASTS = 3
 
 
@@ -18,11 +18,17 @@ def percent(ratio: float | None) -> str:
     return "none" if ratio is None else f"{(ratio - 1) * 100:+.1f} %"
 
 
+def metric(verdict: Verdict) -> Metric:
+    """A verdict's metric, in the words of its cell's tool."""
+    return metric_of(verdict.cell.tool, verdict.metric)
+
+
 def change(verdict: Verdict) -> str:
     """``+12.3 % requests/s [+10.1, +14.6]``."""
+    words = metric(verdict).words
     if verdict.ratio is None:
-        return f"no {METRIC[verdict.metric].words} to compare"
-    text = f"{percent(verdict.ratio)} {METRIC[verdict.metric].words}"
+        return f"no {words} to compare"
+    text = f"{percent(verdict.ratio)} {words}"
     return f"{text} {interval(verdict)}"
 
 
@@ -72,16 +78,13 @@ def _listed(values: Iterable[object]) -> str:
 def conditions_line(analysis: Analysis) -> str:
     """The answer's first line: placement, hosts, tools, conditions, profile, blocks."""
     runs = analysis.runs
-    hosts = runs.drop_duplicates("host").sort_values("host")
-    where = _listed(
-        f"{row.host} ({row.kind}, {row.arch}{', emulated' if row.emulated is True else ''})"
-        for row in hosts.itertuples()
-    )
     placement = _listed(runs["placement"].fillna("unknown").sort_values())
     connections = _listed(sorted(set(runs["concurrency"].astype(int))))
-    plural = "connection" if connections == "1" else "connections"
+    flows = {words_of(cell.tool).flow for cell in analysis.cells}
+    flow = flows.pop() if len(flows) == 1 else "connection"
+    plural = flow if connections == "1" else f"{flow}s"
     parts = [
-        f"Placement {placement} on {where}",
+        f"Placement {placement} on {_where(analysis)}",
         _listed(sorted(runs["tool"].dropna().unique())),
         f"{connections} {plural}",
         *_variants(analysis),
@@ -91,6 +94,24 @@ def conditions_line(analysis: Analysis) -> str:
     if faults:
         parts.append(f"declared faults: {_listed(faults)}")
     return f"{', '.join(parts)}, {_blocks(analysis)}."
+
+
+def _where(analysis: Analysis) -> str:
+    """``lab-2 (virtual, x86_64)``; with its peer ``lab-2 and lab-3 (virtual, x86_64)``."""
+    rows = analysis.runs.drop_duplicates(["host", "peer"]).sort_values(["host", "peer"])
+    places = [_place(row, analysis.peers) for row in rows.itertuples()]
+    return "; ".join(places) if rows["peer"].any() else _listed(places)
+
+
+def _place(row: Any, peers: Mapping[str, str]) -> str:
+    kind = f"{row.kind}, {row.arch}"
+    emulated = ", emulated" if row.emulated is True else ""
+    if not row.peer:
+        return f"{row.host} ({kind}{emulated})"
+    far = peers.get(row.peer, kind)
+    if far == kind:
+        return f"{row.host} and {row.peer} ({kind}{emulated})"
+    return f"{row.host} ({kind}) and {row.peer} ({far}){emulated}"
 
 
 def _variants(analysis: Analysis) -> list[str]:
@@ -103,13 +124,31 @@ def _variants(analysis: Analysis) -> list[str]:
 
 
 def _blocks(analysis: Analysis) -> str:
-    counts = sorted({v.blocks for v in analysis.verdicts if v.metric == PRIMARY.name}) or [0]
+    counts = sorted({v.blocks for v in analysis.verdicts if v.metric == PRIMARY}) or [0]
     number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     noun = "block" if counts == [1] else "blocks"
     return f"{number} {noun}{' a cell' if len(analysis.cells) > 1 else ''}"
 
 
 def answer(analysis: Analysis) -> list[str]:
+    """Two to four plain lines, and before them one for proofs that did not hold."""
+    warning = proof_line(analysis)
+    return [*([warning] if warning else []), *findings(analysis)]
+
+
+def proof_line(analysis: Analysis) -> str | None:
+    """What did not hold, for the answer's first line; None where everything did."""
+    lost = analysis.failed_proofs
+    if not lost:
+        return None
+    names = "; ".join(f"{proof.name} ({proof.claim.rstrip('.')})" for proof in lost)
+    return (
+        f"Proof failed: {len(lost)} of {len(analysis.proofs)} did not hold: {names}. The figures "
+        "may be of another path than the one that they name."
+    )
+
+
+def findings(analysis: Analysis) -> list[str]:
     """Two to four plain lines: where and how, then what each contrast came to."""
     pairs = list(analysis.plan.contrasts)
     lines = [_contrast_line(analysis, arm, base) for arm, base in pairs]
@@ -119,11 +158,11 @@ def answer(analysis: Analysis) -> list[str]:
 
 
 def _contrast_line(analysis: Analysis, arm: str, base: str) -> str:
-    own = [v for v in analysis.by_contrast(PRIMARY.name) if (v.arm, v.baseline) == (arm, base)]
+    own = [v for v in analysis.by_contrast(PRIMARY) if (v.arm, v.baseline) == (arm, base)]
     name = f"{arm_name(analysis, arm)} vs {arm_name(analysis, base)}"
     if len(own) == 1:
         return f"{name}: {change(own[0])}, {_single(own[0])}."
-    words = [direction(v, PRIMARY) for v in own]
+    words = [direction(v, metric(v)) for v in own]
     counts = [
         f"{text} in {words.count(word)}"
         for word, text in (
@@ -135,7 +174,9 @@ def _contrast_line(analysis: Analysis, arm: str, base: str) -> str:
         if word in words
     ]
     ratios = [v.ratio for v in own if v.ratio is not None]
-    span = f", {percent(min(ratios))} to {percent(max(ratios))} {PRIMARY.words}" if ratios else ""
+    units = {primary_of(v.cell.tool).words for v in own}
+    unit = units.pop() if len(units) == 1 else "throughput"
+    span = f", {percent(min(ratios))} to {percent(max(ratios))} {unit}" if ratios else ""
     return f"{name}: {', '.join(counts)} of {len(own)} cells{span}."
 
 
@@ -166,6 +207,11 @@ def margin_text(ratio_less_one: float | None) -> str:
 def floor_text(floor: float | None) -> str:
     """A noise floor in log units as percent."""
     return margin_text(None if floor is None else math.expm1(floor))
+
+
+def microseconds(seconds: float | None) -> str:
+    """``+12.3`` (us); ``none`` where there is none."""
+    return "none" if seconds is None else f"{seconds * 1e6:+,.1f}"
 
 
 def quantity(value: float | None, metric: Metric) -> str:

@@ -98,13 +98,20 @@ RUNS: Final = (
         ("path", "string", "", "named way between proxy and application: tcp-loopback, ..."),
         ("deployment", "string", "", "Nomad job id of the arm's deployment"),
         ("host", "string", "", "host of the topology"),
+        ("peer", "string", "", "host of its far end; null where the topology has one host"),
         ("load_host", "string", "", "host of the load generator"),
+        ("inside", "bool", "", "load tool runs in the deployment's own container load"),
         ("concurrency", "int64", "", "planned concurrent connections"),
         ("profile", "string", "", "quick, standard, thorough"),
-        ("placement", "string", "", "same_core, split or shared: CPUs of the measured leg's ends"),
+        (
+            "placement",
+            "string",
+            "",
+            "same_core, split, shared: CPUs of the path's ends; hosts: machines",
+        ),
         ("arch", "string", "", "machine of the topology's host: x86_64, aarch64"),
         ("kind", "string", "", "virtual, bare-metal, cloud"),
-        ("emulated", "bool", "", "the topology's host is emulated"),
+        ("emulated", "bool", "", "the topology's host, or its peer, is emulated"),
         ("conditions", "string", "", "declared faults in force (loss, delay); empty if none"),
         ("started_wall_s", "float64", "s", "wall clock at the start of the measured part (Unix)"),
         ("warmup_s", "float64", "s", "monotonic time of the discarded warm-up"),
@@ -115,16 +122,21 @@ RUNS: Final = (
     )
     + RECORD
     + _table(
-        ("containers_cpu_s", "float64", "s", "CPU of the deployment's containers, measured part"),
-        ("host_cpu_s", "float64", "s", "busy CPU of the topology host's CPUs, measured part"),
-        ("unattributed_cpu_s", "float64", "s", "host_cpu_s less every container's CPU"),
-        ("load_cpu_s", "float64", "s", "CPU of the load generator, measured part"),
-        ("load_cpu_share", "float64", "1", "load_cpu_s over measured_s x usable generator cores"),
-        ("steal_share", "float64", "1", "stolen share of the topology host's CPUs"),
-        ("foreign_cpu_share", "float64", "1", "CPU used outside the lab before the block"),
+        ("containers_cpu_s", "float64", "s", "CPU of its containers but an inside tool's load"),
+        ("host_cpu_s", "float64", "s", "busy CPU of all CPUs of host and peer, each once"),
+        ("unattributed_cpu_s", "float64", "s", "host_cpu_s less every container's CPU, load's too"),
+        ("load_cpu_s", "float64", "s", "CPU of the load generator (inside: container load)"),
+        ("load_cpu_share", "float64", "1", "load_cpu_s over measured_s x cores; null inside"),
+        ("steal_share", "float64", "1", "stolen share of the CPUs of host and peer"),
+        (
+            "foreign_cpu_share",
+            "float64",
+            "1",
+            "CPU used outside the lab before; host, peer: larger",
+        ),
         ("throttled_count", "int64", "", "periods throttled in the deployment's cgroups"),
-        ("listen_overflows", "int64", "", "TcpExt ListenOverflows on the topology's host"),
-        ("retransmits", "int64", "", "Tcp RetransSegs on the topology's host"),
+        ("listen_overflows", "int64", "", "TcpExt ListenOverflows, host and peer"),
+        ("retransmits", "int64", "", "Tcp RetransSegs, host and peer"),
         ("little_ratio", "float64", "1", "throughput x mean latency / concurrency"),
         ("block_file", "string", "", "name of the block file"),
         ("block_sha256", "string", "", "SHA-256 of the whole block file"),
@@ -138,6 +150,7 @@ CONTAINERS: Final = _table(
     ("deployment", "string", "", "Nomad job id"),
     ("container", "string", "", "task name: proxy, app-0, combined, ..."),
     ("container_id", "string", "", "engine's id"),
+    ("host", "string", "", "host that it runs on; its counters are from there"),
     ("measured", "bool", "", "belongs to the deployment under load (else idle beside it)"),
     ("cpu_s", "float64", "s", "CPU during the measured part"),
     ("cpu_user_s", "float64", "s", "of it, user"),
@@ -165,24 +178,43 @@ BINDINGS: Final = _table(
     ("host", "string", "", "host of the topology"),
     ("node", "string", "", "Nomad node id"),
     ("allocation", "string", "", "Nomad allocation id"),
-    ("endpoint", "string", "", "URL that the load generator calls"),
+    ("peer", "string", "", "host of its far end; null where the topology has one host"),
+    ("peer_node", "string", "", "Nomad node id of the far end"),
+    ("peer_allocation", "string", "", "Nomad allocation id of the far end"),
+    ("endpoint", "string", "", "URL that the load generator calls; null for an inside tool"),
+    (
+        "sidecars",
+        "string",
+        "",
+        "JSON: task -> host, version, concurrency, access_log, ciphers, ...",
+    ),
     ("containers", "string", "", "JSON: task -> id, image, cgroup, cpuset, quota, memory limit"),
     ("variables", "string", "", "JSON: the job's variables"),
     ("environment", "string", "", "JSON: facts of the topology's host"),
+    ("peer_environment", "string", "", "JSON: facts of the peer; null without one"),
     ("load_environment", "string", "", "JSON: facts of the load host, tool versions and hashes"),
     ("readiness_s", "float64", "s", "from registration to the right answer"),
 )
 
 FILES: Final = _table(
     ("name", "string", "", "file name"),
-    ("kind", "string", "", "block, or foreign: lies among them and is none"),
+    ("kind", "string", "", "block, proofs (proofs.json), or foreign: lies among them, is none"),
     ("campaign", "string", "", "campaign id; null for a foreign file"),
-    ("block", "int64", "", "block number; null for a foreign file"),
-    ("attempt", "int64", "", "attempt; null for a foreign file"),
+    ("block", "int64", "", "block number; null for any other file"),
+    ("attempt", "int64", "", "attempt; null for any other file"),
     ("bytes", "int64", "B", "size"),
     ("sha256", "string", "", "hash of the whole file"),
     ("state", "string", "", "good, quarantined, superseded"),
     ("reason", "string", "", "why it is quarantined; else null"),
+)
+
+PROOFS: Final = _table(
+    ("campaign", "string", "", "campaign id"),
+    ("proof", "string", "", "its name: no-interface, intention-denied, ..."),
+    ("claim", "string", "", "what must be so for the figures to mean what they say"),
+    ("passed", "bool", "", "it was so, before block 1"),
+    ("evidence", "string", "", "JSON: list of what was seen, one line each"),
+    ("made_wall_s", "float64", "s", "wall clock when it was looked at (Unix)"),
 )
 
 TABLES: Final[Mapping[str, tuple[Column, ...]]] = {
@@ -191,6 +223,7 @@ TABLES: Final[Mapping[str, tuple[Column, ...]]] = {
     "histograms": HISTOGRAMS,
     "bindings": BINDINGS,
     "files": FILES,
+    "proofs": PROOFS,
 }
 
 RECORD_FIELDS: Final = tuple(column.name for column in RECORD)

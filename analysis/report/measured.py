@@ -10,8 +10,8 @@ import altair as alt
 import pandas as pd
 
 from analysis.contrast import Cell
-from analysis.cpu import APART, IDLE, UNATTRIBUTED
-from analysis.metric import PRIMARY
+from analysis.cpu import APART, IDLE, LOAD_TASK, UNATTRIBUTED
+from analysis.metric import PRIMARY, primary_of, words_of
 from analysis.report.chart import Chart, height_of, in_cell, inline, to_spec
 from analysis.summary import Analysis
 
@@ -32,7 +32,7 @@ def strip(analysis: Analysis, cell: Cell) -> Chart:
         for row in shown.itertuples()
     ]
     medians = analysis.medians
-    own = medians[(medians["cell"] == cell) & (medians["metric"] == PRIMARY.name)]
+    own = medians[(medians["cell"] == cell) & (medians["metric"] == PRIMARY)]
     middle = [
         {
             "arm": _copy_label(str(row.arm), str(row.copy)),
@@ -48,9 +48,8 @@ def strip(analysis: Analysis, cell: Cell) -> Chart:
         title=None,
         sort=[_copy_label(arm, copy) for arm in analysis.arms for copy in ("a", "b")],
     )
-    x = alt.X(
-        "value:Q", title="requests/s", scale=alt.Scale(zero=False), axis=alt.Axis(format=",d")
-    )
+    unit = primary_of(cell.tool).unit
+    x = alt.X("value:Q", title=unit, scale=alt.Scale(zero=False), axis=alt.Axis(format=",d"))
     dots = (
         alt.Chart(inline(points), height=height_of(len(middle)), width="container")
         .mark_circle(size=58, opacity=0.75)
@@ -98,7 +97,7 @@ def curves(frame: pd.DataFrame, cell: Cell, arms: Sequence[str]) -> Chart | None
     label = "format(100 * (1 - pow(10, -datum.value)), '~r') + ' %'"
     x = alt.X(
         "at:Q",
-        title="percentile of requests",
+        title=f"percentile of {words_of(cell.tool).work}s",
         axis=alt.Axis(values=marks, labelExpr=label),
     )
     scale = alt.Scale(type="log", nice=False)
@@ -131,11 +130,12 @@ def curves(frame: pd.DataFrame, cell: Cell, arms: Sequence[str]) -> Chart | None
 
 
 def cpu(frame: pd.DataFrame, cell: Cell, arms: Sequence[str]) -> Chart | None:
-    """CPU per request by arm, stacked by container; None where no host gave its counters."""
+    """CPU per unit of work by arm, stacked by container; None where no host gave its counters."""
     own = in_cell(frame, cell)
     own = own[~own["part"].isin(APART)]
     if own.empty:
         return None
+    per, inside = words_of(cell.tool).cpu_per, LOAD_TASK in set(own["part"])
     names = sorted(set(own["part"]) - {IDLE, UNATTRIBUTED})
     order = [*names, *(name for name in (IDLE, UNATTRIBUTED) if name in set(own["part"]))]
     rows = [
@@ -152,7 +152,7 @@ def cpu(frame: pd.DataFrame, cell: Cell, arms: Sequence[str]) -> Chart | None:
         alt.Chart(inline(rows), height=height_of(own["arm"].nunique()), width="container")
         .mark_bar(size=22)
         .encode(
-            alt.X("us:Q", title="CPU per request, us", stack="zero"),
+            alt.X("us:Q", title=f"CPU per {per}, us", stack="zero"),
             alt.Y("arm:N", title=None, sort=list(arms)),
             alt.Color("part:N", title=None, sort=order),
             order=alt.Order("order:Q"),
@@ -161,8 +161,13 @@ def cpu(frame: pd.DataFrame, cell: Cell, arms: Sequence[str]) -> Chart | None:
     )
     return Chart(
         to_spec(chart),
-        f"CPU per request by arm and container, {cell.label}",
-        "Medians over blocks of each container's CPU / requests. Unattributed: the host's CPU less "
+        f"CPU per {per} by arm and container, {cell.label}",
+        f"Medians over blocks of each container's CPU per {per}. Unattributed: the hosts' CPU less "
         "every container's (soft interrupts and the like). Idle arms: deployments that waited. "
-        "The load generator is on another host and stands apart, in the table.",
+        + (
+            "The load is made inside, by the container load; the total of the containers is "
+            "without it."
+            if inside
+            else "The load generator is on another host and stands apart, in the table."
+        ),
     )

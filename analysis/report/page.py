@@ -24,10 +24,11 @@ from markupsafe import Markup
 from analysis import __version__, wording
 from analysis.contrast import Cell
 from analysis.cpu import LOAD, TOTAL
-from analysis.metric import METRICS, PRIMARY
+from analysis.metric import CLOSED_LOOP, PRIMARY, Metric, metrics_in, metrics_of, words_of
 from analysis.published import ARM64, CONTAINER_TO_CONTAINER, LOCAL, X86, published_ratio
 from analysis.report import judged, measured
 from analysis.report.chart import Chart, in_cell
+from analysis.report.mesh_view import mesh_cells
 from analysis.summary import Analysis
 from analysis.tables import csv_text
 
@@ -52,6 +53,9 @@ class CellView:
     cpu_table: list[dict[str, Any]]
     cpu_parts: list[str]
     arms: pd.DataFrame
+    metrics: tuple[Metric, ...]
+    latency: bool
+    cpu_per: str
 
 
 def json_block(value: object) -> Markup:
@@ -97,6 +101,9 @@ def _cells(analysis: Analysis) -> Iterator[CellView]:
             cpu_table=by_arm,
             cpu_parts=shown,
             arms=here.assign(order=order).sort_values(["order", "copy"], kind="stable"),
+            metrics=metrics_of(cell.tool),
+            latency=any(m.name.startswith("latency_") for m in metrics_of(cell.tool)),
+            cpu_per=words_of(cell.tool).cpu_per,
         )
 
 
@@ -138,15 +145,17 @@ def render(analysis: Analysis, shown: Mapping[str, pd.DataFrame]) -> str:
     several = len(analysis.cells) > 1
     forests = [
         (metric, judged.forest(analysis.by_contrast(metric.name), metric, several))
-        for metric in METRICS
+        for metric in metrics_in(cell.tool for cell in analysis.cells)
+        if analysis.by_contrast(metric.name) or metric.name == PRIMARY
     ]
     style = Markup((FOLDER / "report.css").read_text(encoding="utf-8"))  # noqa: S704 - our own file
     return environment.get_template("report.html.j2").render(
         analysis=analysis,
         version=__version__,
         wording=wording,
-        metrics=METRICS,
         primary=PRIMARY,
+        closed_loop=CLOSED_LOOP,
+        mesh_cells=mesh_cells(analysis),
         forests=forests,
         twins=judged.twins(analysis.gates),
         cells=list(_cells(analysis)),

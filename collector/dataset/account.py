@@ -60,8 +60,8 @@ class Account:
 
 def account(places: Places, index: Index, planned: Planned) -> Account:
     """Count a campaign's slots. Raises ``AccountError`` if the dataset and the plan disagree."""
-    entries = index.files_of(planned.campaign)
-    last = _last_attempts(entries.values())
+    entries = [entry for entry in index.files if entry.campaign == planned.campaign]
+    last = _last_attempts(entries)
     state_of: dict[str, str] = {}
     reasons: Counter[tuple[str, str]] = Counter()
     superseded = 0
@@ -88,7 +88,7 @@ def account(places: Places, index: Index, planned: Planned) -> Account:
         counts={state: counts[state] for state in STATES},
         reasons=dict(reasons),
         superseded=superseded,
-        files_quarantined=sum(entry.state == "quarantined" for entry in entries.values()),
+        files_quarantined=sum(entry.state == "quarantined" for entry in entries),
     )
 
 

@@ -1,7 +1,8 @@
 """One archive a campaign: everything from which its dataset can be made elsewhere.
 
 ``<campaign>/MANIFEST.json`` comes first and names every other file with its size and hash; then
-plan, block files and blobs in the order of their names. The same campaign gives the same bytes.
+plan, proofs, block files and blobs in the order of their names. The same campaign gives the same
+bytes.
 An archive comes from strangers: it is read header by header, as a plain ustar archive of regular
 files, each checked against the manifest's strict names before anything is written, into a folder
 of its own that becomes the campaign's by one rename.
@@ -29,6 +30,7 @@ from collector.dataset.errors import DatasetError
 from collector.dataset.fields import FieldError, mapping, text, whole
 from collector.dataset.output import BLOB_CAP
 from collector.dataset.planned import PLAN_LIMIT, PLAN_NAME, parse_plan
+from collector.dataset.proofs import PROOFS_LIMIT, PROOFS_NAME
 from collector.dataset.scan import FILE_CAP
 from collector.dataset.store import Places, campaign_plan
 from collector.schema import VERSION
@@ -67,7 +69,7 @@ def _limit(name: str) -> int:
         return FILE_CAP
     if folder == "blocks" and BLOB_NAME.fullmatch(last):
         return BLOB_CAP
-    return {PLAN_NAME: PLAN_LIMIT, "finished": 1024 * 1024}.get(name, 0)
+    return {PLAN_NAME: PLAN_LIMIT, PROOFS_NAME: PROOFS_LIMIT, "finished": 1024 * 1024}.get(name, 0)
 
 
 def export_campaign(places: Places, campaign: str, target: Path) -> list[str]:
@@ -101,7 +103,7 @@ def export_campaign(places: Places, campaign: str, target: Path) -> list[str]:
 
 
 def _own_files(folder: Path, left_out: list[str]) -> Iterator[tuple[str, Packed]]:
-    paths = [folder / PLAN_NAME, folder / "finished"]
+    paths = [folder / PLAN_NAME, folder / PROOFS_NAME, folder / "finished"]
     blocks = folder / "blocks"
     paths += sorted(blocks.iterdir()) if blocks.is_dir() else []
     for path in paths:

@@ -23,7 +23,8 @@ from collector.dataset.archive import export_campaign, import_archive
 from collector.dataset.csv_files import write_csv
 from collector.dataset.errors import DatasetBusyError, DatasetError, DatasetMissingError
 from collector.dataset.index import Index
-from collector.dataset.load import require_index
+from collector.dataset.load import load_table, require_index
+from collector.dataset.proofs import failed
 from collector.dataset.show import describe, extract, find_run
 from collector.dataset.store import Places, campaign_folders, campaign_plan, collect
 from collector.dataset.verify import verify
@@ -87,10 +88,20 @@ def _report(places: Places, index: Index) -> bool:
         typer.echo(one.line())
         if one.reasons:
             Console().print(_reasons(one))
+        _tell_proofs(places, index, one.campaign)
     for entry in index.files:
         if entry.state == "quarantined":
             typer.echo(f"quarantined file: {entry.campaign}: {entry.reason}", err=True)
     return all(one.clean for one in accounts)
+
+
+def _tell_proofs(places: Places, index: Index, campaign: str) -> None:
+    rows = load_table(places.dataset, index, "proofs", campaign=campaign).to_pylist()
+    lines = list(failed(rows))
+    if rows:
+        typer.echo(f"{campaign}: {len(rows) - len(lines)} of {len(rows)} proofs held")
+    for line in lines:
+        typer.echo(f"proof did not hold: {campaign}: {line}", err=True)
 
 
 def _reasons(one: Account) -> Table:

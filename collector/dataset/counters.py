@@ -6,11 +6,19 @@ counter that went back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from collector.dataset.fields import Body, FieldError, mapping, maybe_mapping, maybe_whole, refuse
+from collector.dataset.fields import (
+    Body,
+    FieldError,
+    mapping,
+    maybe_mapping,
+    maybe_text,
+    maybe_whole,
+    refuse,
+)
 
 # Order of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal.
 _BUSY: Final = (0, 1, 2, 5, 6)
@@ -34,7 +42,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class HostCpu:
-    """CPU of a set of a host's CPUs: busy seconds, and the stolen share of all ticks."""
+    """CPU of a set of CPUs: busy seconds, and the stolen share of all ticks."""
 
     busy_s: float | None
     steal_share: float | None
@@ -95,21 +103,29 @@ def grown(before: Body, after: Body, key: str) -> int | None:
     return last - first if last >= first else None
 
 
-def network(seen: Window | None, name: str) -> int | None:
-    """Growth of one of the host's network counters."""
-    if seen is None:
-        return None
-    before, after = maybe_mapping(seen.before, "net"), maybe_mapping(seen.after, "net")
-    return grown(before or {}, after or {}, name)
-
-
-def growth_of(seen: Window | None, containers: Iterable[str], key: str) -> int | None:
-    """Growth of a counter over the named containers; None if it is not known for one of them."""
-    if seen is None:
-        return None
+def network(observed: Observed, hosts: Iterable[str], name: str) -> int | None:
+    """Growth of a network counter, over the hosts together; None if it is not known for one."""
     total = 0
-    for container in containers:
-        pair = seen.cgroups.get(container)
+    for host in hosts:
+        seen = observed.windows.get(host)
+        before = {} if seen is None else maybe_mapping(seen.before, "net") or {}
+        after = {} if seen is None else maybe_mapping(seen.after, "net") or {}
+        delta = grown(before, after, name)
+        if delta is None:
+            return None
+        total += delta
+    return total
+
+
+def growth_of(observed: Observed, places: Iterable[tuple[str, str]], key: str) -> int | None:
+    """Growth of a counter over containers, each a (host, id), from its own host's snapshots.
+
+    None if it is not known for one of them.
+    """
+    total = 0
+    for host, container in places:
+        seen = observed.windows.get(host)
+        pair = None if seen is None else seen.cgroups.get(container)
         delta = None if pair is None else grown(*pair, key)
         if delta is None:
             return None
@@ -117,9 +133,15 @@ def growth_of(seen: Window | None, containers: Iterable[str], key: str) -> int |
     return total
 
 
-def cpu_of_all_ns(seen: Window | None) -> int | None:
-    """CPU of every container on the host; None if one came, went or has no counter."""
-    return growth_of(seen, seen.cgroups, "cpu_ns") if seen is not None and seen.settled else None
+def cpu_of_all_ns(observed: Observed, hosts: Iterable[str]) -> int | None:
+    """CPU of every container on the hosts; None if one came, went or has no counter."""
+    places: list[tuple[str, str]] = []
+    for host in hosts:
+        seen = observed.windows.get(host)
+        if seen is None or not seen.settled:
+            return None
+        places += [(host, container) for container in seen.cgroups]
+    return growth_of(observed, places, "cpu_ns")
 
 
 def _ticks(taken: Body, cpu: str) -> list[int] | None:
@@ -132,31 +154,53 @@ def _ticks(taken: Body, cpu: str) -> list[int] | None:
     return list(ticks)
 
 
-def host_cpu(seen: Window | None, cpus: Iterable[int]) -> HostCpu:
-    """Busy seconds (all but idle and iowait, steal apart) and stolen share of ``cpus``.
+def host_cpu(observed: Observed, hosts: Mapping[str, Sequence[int]]) -> HostCpu:
+    """Busy seconds (all but idle and iowait, steal apart) and stolen share of the hosts' CPUs.
 
-    ``cpus`` empty means every CPU in the snapshot. None where a CPU or the tick rate is unknown.
+    ``hosts``: host -> its CPUs, none meaning every CPU in its snapshot. Each CPU counts once:
+    virtual hosts of one machine share its kernel, so they have its boot id and its CPU numbers. Of
+    a CPU that two hosts share, the snapshots of the first are taken. None where a CPU or the tick
+    rate is unknown, or where it is not known whether two hosts are one machine.
     """
-    if seen is None:
-        return HostCpu(None, None)
-    names = [str(cpu) for cpu in cpus] or list(maybe_mapping(seen.before, "cpu") or {})
-    deltas = []
-    for name in names:
-        before, after = _ticks(seen.before, name), _ticks(seen.after, name)
-        if before is None or after is None:
+    counted: set[tuple[object, str]] = set()
+    busy_s: list[float | None] = []
+    stolen = total = 0
+    for host, cpus in hosts.items():
+        seen = observed.windows.get(host)
+        boot = None if seen is None else maybe_text(seen.before, "boot_id")
+        if seen is None or (boot is None and len(hosts) > 1):
             return HostCpu(None, None)
-        deltas.append([last - first for first, last in zip(before, after, strict=True)])
-    busy = sum(delta[field] for delta in deltas for field in _BUSY)
-    steal = sum(delta[_STEAL] for delta in deltas)
-    # iowait may go back by a tick; the share of the rest is still right.
-    total = sum(max(tick, 0) for delta in deltas for tick in delta)
+        names = [str(cpu) for cpu in cpus] or list(maybe_mapping(seen.before, "cpu") or {})
+        for name in names:
+            if (boot, name) in counted:
+                continue
+            counted.add((boot, name))
+            delta = _cpu_ticks(seen, name)
+            if delta is None:
+                return HostCpu(None, None)
+            busy_s.append(_seconds(sum(delta[field] for field in _BUSY), seen))
+            stolen += delta[_STEAL]
+            # iowait may go back by a tick; the share of the rest is still right.
+            total += sum(max(tick, 0) for tick in delta)
+    known = [busy for busy in busy_s if busy is not None]
+    return HostCpu(
+        busy_s=sum(known) if known and len(known) == len(busy_s) else None,
+        steal_share=stolen / total if total > 0 and stolen >= 0 else None,
+    )
+
+
+def _cpu_ticks(seen: Window, cpu: str) -> list[int] | None:
+    before, after = _ticks(seen.before, cpu), _ticks(seen.after, cpu)
+    if before is None or after is None:
+        return None
+    return [last - first for first, last in zip(before, after, strict=True)]
+
+
+def _seconds(ticks: int, seen: Window) -> float | None:
     rate = maybe_whole(seen.after, "clock_ticks")
     if rate is not None and rate <= 0:
         raise FieldError(f"'clock_ticks': expected ticks a second, found {rate}")
-    return HostCpu(
-        busy_s=busy / rate if rate is not None and busy >= 0 and deltas else None,
-        steal_share=steal / total if total > 0 and steal >= 0 else None,
-    )
+    return ticks / rate if rate is not None and ticks >= 0 else None
 
 
 def moment(body: Body, wall: str = "wall_ns", monotonic: str = "monotonic_ns") -> Moment | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any, Final
@@ -118,6 +119,11 @@ def cpu_numbers(body: Body, key: str) -> tuple[int, ...]:
     if not isinstance(value, list) or not all(type(item) is int for item in value):
         raise refuse(key, "a list of CPU numbers", value)
     return tuple(value)
+
+
+def as_json(value: object) -> str:
+    """JSON with sorted keys, so that equal facts are equal strings."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def content(body: Body, key: str, key_b64: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from collector.dataset.counters import (
@@ -14,7 +15,7 @@ from collector.dataset.counters import (
     network,
 )
 from collector.dataset.fields import Body, maybe_mapping, maybe_number, maybe_whole, whole
-from collector.dataset.header import Deployment, Header
+from collector.dataset.header import Container, Deployment, Header
 
 Row = dict[str, Any]
 _UNKNOWN: Final[tuple[Body, Body]] = ({}, {})
@@ -50,14 +51,15 @@ def times(body: Body, measure: Body) -> Row:
 def counters(
     row: Row, measure: Body, header: Header, deployment: Deployment, observed: Observed
 ) -> Row:
-    """CPU, steal, throttling and network columns of a run; ``row`` has its times and record."""
-    seen = observed.windows.get(header.host)
-    mine = [container.id for container in deployment.containers]
-    mine_ns, every_ns = growth_of(seen, mine, "cpu_ns"), cpu_of_all_ns(seen)
-    cpu = host_cpu(seen, header.cpus)
-    user, system = maybe_number(measure, "cpu_user_s"), maybe_number(measure, "cpu_system_s")
-    load_s = None if user is None or system is None else user + system
-    capacity = (row["measured_s"] or 0.0) * (header.cores or 0)
+    """CPU, steal, throttling and network columns of a run; ``row`` has its times and record.
+
+    An inside tool shares the topology's CPUs by design: its CPU is the container ``load``'s, which
+    is no part of ``containers_cpu_s``, and it has no cores of its own to have a share of.
+    """
+    mine_ns = growth_of(observed, _places(deployment.topology), "cpu_ns")
+    every_ns, cpu = cpu_of_all_ns(observed, header.cpus), host_cpu(observed, header.cpus)
+    load_s = _load_cpu_s(measure, deployment, observed)
+    capacity = 0.0 if deployment.inside else (row["measured_s"] or 0.0) * (header.cores or 0)
     known = cpu.busy_s is not None and every_ns is not None
     return {
         "containers_cpu_s": None if mine_ns is None else mine_ns / NS,
@@ -66,11 +68,25 @@ def counters(
         "load_cpu_s": load_s,
         "load_cpu_share": load_s / capacity if load_s is not None and capacity > 0 else None,
         "steal_share": cpu.steal_share,
-        "throttled_count": growth_of(seen, mine, "throttled_count"),
-        "listen_overflows": network(seen, "ListenOverflows"),
-        "retransmits": network(seen, "RetransSegs"),
+        "throttled_count": growth_of(observed, _places(deployment.containers), "throttled_count"),
+        "listen_overflows": network(observed, header.cpus, "ListenOverflows"),
+        "retransmits": network(observed, header.cpus, "RetransSegs"),
         "little_ratio": _little_ratio(row),
     }
+
+
+def _places(containers: Iterable[Container]) -> list[tuple[str, str]]:
+    return [(container.host, container.id) for container in containers]
+
+
+def _load_cpu_s(measure: Body, deployment: Deployment, observed: Observed) -> float | None:
+    """CPU of the load generator: its process's, or its container's where it runs inside."""
+    if deployment.inside:
+        load = _places(deployment.load)
+        spent = growth_of(observed, load, "cpu_ns") if load else None
+        return None if spent is None else spent / NS
+    user, system = maybe_number(measure, "cpu_user_s"), maybe_number(measure, "cpu_system_s")
+    return None if user is None or system is None else user + system
 
 
 def _little_ratio(row: Row) -> float | None:
@@ -84,13 +100,12 @@ def _little_ratio(row: Row) -> float | None:
 
 def container_rows(run: str, header: Header, measured: Deployment, observed: Observed) -> list[Row]:
     """Rows of the table ``containers``: one for each container of every deployment in the block."""
-    seen = observed.windows.get(header.host)
-    pairs = {} if seen is None else seen.cgroups
-    after = maybe_mapping(observed.after.get(header.host) or {}, "cgroups") or {}
     rows = []
     for deployment in header.deployments.values():
         for container in deployment.containers:
-            first, last = pairs.get(container.id, _UNKNOWN)
+            seen = observed.windows.get(container.host)
+            first, last = (seen.cgroups if seen else {}).get(container.id, _UNKNOWN)
+            after = maybe_mapping(observed.after.get(container.host) or {}, "cgroups") or {}
             now = maybe_mapping(after, container.id) or {}
             rows.append(
                 {
@@ -99,6 +114,7 @@ def container_rows(run: str, header: Header, measured: Deployment, observed: Obs
                     "deployment": deployment.job,
                     "container": container.task,
                     "container_id": container.id,
+                    "host": container.host,
                     "measured": deployment is measured,
                     "cpu_s": _grown_s(first, last, "cpu_ns"),
                     "cpu_user_s": _grown_s(first, last, "cpu_user_ns"),

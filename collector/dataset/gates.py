@@ -105,7 +105,7 @@ def little(row: Row, body: Body, header: Header, observed: Observed) -> str | No
 
 
 def client_bound(row: Row, body: Body, header: Header, observed: Observed) -> str | None:
-    """The load generator had room left."""
+    """The load generator had room left; one that runs inside has no cores of its own."""
     share = row["load_cpu_share"]
     if share is None or share <= CLIENT_SHARE:
         return None
@@ -120,12 +120,12 @@ def steal(row: Row, body: Body, header: Header, observed: Observed) -> str | Non
 
 def throttled(row: Row, body: Body, header: Header, observed: Observed) -> str | None:
     """No container was throttled that declares no limit."""
-    seen = observed.windows.get(header.host)
     for deployment in header.deployments.values():
         for container in deployment.containers:
             if container.limited:
                 continue
-            if periods := growth_of(seen, [container.id], "throttled_count"):
+            place = (container.host, container.id)
+            if periods := growth_of(observed, [place], "throttled_count"):
                 return f"throttled {container.task} of {deployment.job}, {periods} periods"
     return None
 

@@ -6,14 +6,14 @@ another campaign or plan.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from collector.dataset.fields import (
     Body,
     FieldError,
+    as_json,
     cpu_numbers,
     mapping,
     maybe_flag,
@@ -25,11 +25,10 @@ from collector.dataset.fields import (
     text,
     whole,
 )
+from collector.dataset.placement import path_placement
 from collector.dataset.planned import Planned, PlannedBlock
 
-SAME_CORE: Final = "same_core"
-SPLIT: Final = "split"
-SHARED: Final = "shared"
+LOAD_TASK: Final = "load"
 # ab runs one thread whatever it is asked for.
 SINGLE_THREADED: Final = frozenset({"ab"})
 
@@ -45,6 +44,7 @@ class Container:
     """One container of a deployment, as bound when the block began."""
 
     task: str
+    host: str
     id: str
     started_at: str | None
     limited: bool
@@ -52,27 +52,45 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One arm's deployment in the block."""
+    """One arm's deployment in the block.
+
+    ``inside``: it has no endpoint to call, the load tool runs in its own container ``load``.
+    """
 
     job: str
     path: str | None
     placement: str | None
+    inside: bool
     containers: tuple[Container, ...]
+
+    @property
+    def topology(self) -> list[Container]:
+        """What the load is put on: every container but the one that makes the load."""
+        return [one for one in self.containers if not (self.inside and one.task == LOAD_TASK)]
+
+    @property
+    def load(self) -> list[Container]:
+        """The container that makes the load; empty where the load comes from outside."""
+        return [one for one in self.containers if self.inside and one.task == LOAD_TASK]
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The header, read once a block: ``common`` is the part of a run's row that never varies."""
+    """The header, read once a block: ``common`` is the part of a run's row that never varies.
+
+    ``cpus``: the topology's hosts, one or two, each with its CPUs.
+    """
 
     body: Body
     campaign: str
     block: int
     attempt: int
     host: str
+    peer: str | None
     load_host: str
     tool: str
     cores: int | None
-    cpus: tuple[int, ...]
+    cpus: Mapping[str, tuple[int, ...]]
     boots: Mapping[str, str | None]
     planned: PlannedBlock
     deployments: Mapping[str, Deployment]
@@ -98,34 +116,38 @@ def check_identity(body: Body, planned: Planned) -> tuple[int, int]:
     for key, expected in (("host", place.host), ("load_host", place.load_host)):
         if text(body, key) != expected:
             raise ForeignError(f"{key} is {text(body, key)!r}; the plan says {expected!r}")
+    if maybe_text(body, "peer") != place.peer:
+        raise ForeignError(f"peer is {body.get('peer')!r}; the plan says {place.peer!r}")
     return block, attempt
 
 
 def read_header_body(body: Body, planned: Planned) -> Header:
     """Check a header against the plan and read what the rows need."""
     block, attempt = check_identity(body, planned)
-    host, load_host = text(body, "host"), text(body, "load_host")
+    host, peer, load_host = text(body, "host"), maybe_text(body, "peer"), text(body, "load_host")
     load, hosts = mapping(body, "load"), mapping(body, "hosts")
-    facts, load_facts = mapping(hosts, host), maybe_mapping(hosts, load_host) or {}
+    load_facts = maybe_mapping(hosts, load_host) or {}
     tool = text(load, "tool")
-    deployments = {
-        key: _deployment(mapping(mapping(body, "deployments"), key))
-        for key in mapping(body, "deployments")
-    }
+    topology = {one: mapping(hosts, one) for one in (host, peer) if one is not None}
+    boots = {name: maybe_text(mapping(hosts, name), "boot_id") for name in hosts}
+    machines = {one: boots[one] for one in topology}
+    bound = mapping(body, "deployments")
+    deployments = {key: _deployment(mapping(bound, key), host, machines) for key in bound}
     return Header(
         body=body,
         campaign=planned.campaign,
         block=block,
         attempt=attempt,
         host=host,
+        peer=peer,
         load_host=load_host,
         tool=tool,
         cores=_generator_cores(tool, load, cpu_numbers(load_facts, "cpus")),
-        cpus=cpu_numbers(facts, "cpus"),
-        boots={name: maybe_text(mapping(hosts, name), "boot_id") for name in hosts},
+        cpus={one: cpu_numbers(facts, "cpus") for one, facts in topology.items()},
+        boots=boots,
         planned=planned.blocks[block],
         deployments=deployments,
-        common=_common(body, load, facts),
+        common=_common(body, load, topology),
     )
 
 
@@ -134,9 +156,8 @@ def _generator_cores(tool: str, load: Body, cpus: Sequence[int]) -> int | None:
     return min(threads, len(cpus)) if threads and cpus else None
 
 
-def _common(body: Body, load: Body, facts: Body) -> Row:
-    profile = mapping(body, "profile")
-    preflight = maybe_mapping(maybe_mapping(body, "preflight") or {}, text(body, "host")) or {}
+def _common(body: Body, load: Body, topology: Mapping[str, Body]) -> Row:
+    profile, facts = mapping(body, "profile"), topology[text(body, "host")]
     by_requests = maybe_whole(load, "requests") is not None
     return {
         "attempt": whole(body, "attempt"),
@@ -147,16 +168,30 @@ def _common(body: Body, load: Body, facts: Body) -> Row:
         "tranche": whole(body, "tranche"),
         "variant": maybe_text(body, "variant") or "",
         "host": text(body, "host"),
+        "peer": maybe_text(body, "peer"),
         "load_host": text(body, "load_host"),
         "concurrency": whole(load, "concurrency"),
         "profile": text(profile, "name"),
         "arch": maybe_text(facts, "arch"),
         "kind": maybe_text(facts, "kind"),
-        "emulated": maybe_flag(facts, "emulated"),
+        "emulated": _any(maybe_flag(one, "emulated") for one in topology.values()),
         "conditions": _conditions(body),
         "planned_s": None if by_requests else maybe_number(profile, "measure_s"),
-        "foreign_cpu_share": maybe_number(preflight, "foreign_cpu_share"),
+        "foreign_cpu_share": _foreign_cpu(maybe_mapping(body, "preflight") or {}, topology),
     }
+
+
+def _any(flags: Iterable[bool | None]) -> bool | None:
+    """True if one is true; else None if one is not known."""
+    found = set(flags)
+    return True if True in found else None if None in found else False
+
+
+def _foreign_cpu(preflight: Body, hosts: Iterable[str]) -> float | None:
+    """The largest share that is known: one busy host is enough to disturb a path."""
+    taken = [maybe_mapping(preflight, host) or {} for host in hosts]
+    shares = [maybe_number(one, "foreign_cpu_share") for one in taken]
+    return max((share for share in shares if share is not None), default=None)
 
 
 def _conditions(body: Body) -> str:
@@ -166,83 +201,26 @@ def _conditions(body: Body) -> str:
     return "; ".join(item if isinstance(item, str) else as_json(item) for item in declared)
 
 
-def _deployment(body: Body) -> Deployment:
+def _deployment(body: Body, host: str, boots: Mapping[str, str | None]) -> Deployment:
+    """A deployment; ``boots``: the topology's hosts, each with its boot id."""
     bound = mapping(body, "containers")
     containers, sets = [], []
     for task in bound:
         facts = mapping(bound, task)
         limited = maybe_whole(facts, "quota_us") is not None
         started = maybe_text(facts, "started_at")
-        containers.append(Container(task, text(facts, "id"), started, limited))
+        place = maybe_text(facts, "host") or host
+        if place not in boots:
+            raise FieldError(f"container {task!r} is on {place!r}, no host of this topology")
+        containers.append(Container(task, place, text(facts, "id"), started, limited))
         sets.append(frozenset(cpu_numbers(facts, "cpus")))
     return Deployment(
         job=text(body, "job"),
         path=maybe_text(body, "path"),
-        placement=placement(sets),
+        placement=path_placement([one.host for one in containers], boots, sets),
+        inside=maybe_text(body, "endpoint") is None,
         containers=tuple(containers),
     )
-
-
-def placement(sets: Sequence[frozenset[int]]) -> str | None:
-    """Placement of a deployment from its containers' CPU sets; None where a set is not known.
-
-    >>> placement([frozenset({1}), frozenset({1})]), placement([frozenset({1}), frozenset({2, 3})])
-    ('same_core', 'split')
-    >>> placement([frozenset({1, 2}), frozenset({2})]), placement([frozenset({1, 2})])
-    ('shared', 'shared')
-    """
-    if not sets or not all(sets):
-        return None
-    every = frozenset[int]().union(*sets)
-    if len(every) == 1:
-        return SAME_CORE
-    # One container with several CPUs holds both ends of the leg: they share its set.
-    disjoint = len(every) == sum(len(one) for one in sets)
-    return SPLIT if disjoint and len(sets) > 1 else SHARED
-
-
-def binding_rows(header: Header) -> list[Row]:
-    """Rows of the table ``bindings``: one a deployment."""
-    body = header.body
-    hosts = mapping(body, "hosts")
-    load_facts = maybe_mapping(hosts, header.load_host) or {}
-    tools = maybe_mapping(body, "tools") or {}
-    environment = as_json(_environment(mapping(hosts, header.host)))
-    load_environment = as_json({**_environment(load_facts), "tools": tools})
-    rows = []
-    for key in header.deployments:
-        facts = mapping(mapping(body, "deployments"), key)
-        rows.append(
-            {
-                "campaign": header.campaign,
-                "block": header.block,
-                "attempt": header.attempt,
-                "deployment": text(facts, "job"),
-                "arm": text(facts, "arm"),
-                "copy": text(facts, "copy"),
-                "host": header.host,
-                "node": maybe_text(facts, "node"),
-                "allocation": maybe_text(facts, "allocation"),
-                "endpoint": maybe_text(facts, "endpoint"),
-                "containers": as_json(mapping(facts, "containers")),
-                "variables": as_json(maybe_mapping(facts, "variables") or {}),
-                "environment": environment,
-                "load_environment": load_environment,
-                "readiness_s": maybe_number(facts, "readiness_s"),
-            }
-        )
-    return rows
-
-
-def _environment(facts: Body) -> Row:
-    # The environment's own keys stay on top; what the lab knows of the host lies beside them.
-    known = {key: value for key, value in facts.items() if key != "environment"}
-    return {**known, **(maybe_mapping(facts, "environment") or {})}
-
-
-def as_json(value: object) -> str:
-    """JSON with sorted keys, so that equal facts are equal strings."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def header_warnings(body: Body) -> list[str]:

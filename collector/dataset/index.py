@@ -1,5 +1,8 @@
 """``index.json``: which parts make up the dataset, and what is known of every file.
 
+``columns`` tells by which tables and columns the parts were written: those of another release lack
+a column or have one too many, and ``collect`` reads every block file again.
+
 The parts and the index are enough to read the dataset. A reader takes the parts of its table, and
 leaves out the rows of the attempts that ``superseded`` lists as [campaign, block, attempt]: parts
 are never rewritten because a later attempt arrived.
@@ -7,6 +10,7 @@ are never rewritten because a later attempt arrived.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,10 +19,13 @@ from typing import Any, Final, Literal
 
 from collector.dataset.durable import write_whole
 from collector.dataset.errors import DatasetError
-from collector.schema import VERSION
+from collector.schema import TABLES, VERSION
 
 INDEX_NAME: Final = "index.json"
 PARTS_FOLDER: Final = "parts"
+
+_NAMED: Final = [[table, [[c.name, c.kind] for c in cs]] for table, cs in TABLES.items()]
+COLUMNS: Final = hashlib.sha256(json.dumps(_NAMED).encode()).hexdigest()[:16]
 
 FileState = Literal["good", "quarantined", "duplicate"]
 Attempt = tuple[str, int, int]
@@ -64,11 +71,13 @@ class Index:
     superseded: tuple[Attempt, ...] = ()
     plans: Mapping[str, str] = field(default_factory=dict)
     files: tuple[FileEntry, ...] = ()
+    columns: str = COLUMNS
 
     def same_content(self, other: Index) -> bool:
         """Whether both describe the same dataset; the generation apart."""
-        mine = (self.parts, self.superseded, dict(self.plans), self.files)
-        return mine == (other.parts, other.superseded, dict(other.plans), other.files)
+        mine = (self.parts, self.superseded, dict(self.plans), self.files, self.columns)
+        others = (other.parts, other.superseded, dict(other.plans), other.files, other.columns)
+        return mine == others
 
     def files_of(self, campaign: str) -> dict[str, FileEntry]:
         """What is known of a campaign's files, by name."""
@@ -79,6 +88,7 @@ class Index:
         lines = [
             f'{{"schema": {VERSION},',
             f' "generation": {self.generation},',
+            f' "columns": {json.dumps(self.columns)},',
             f' "plans": {json.dumps(self.plans, sort_keys=True)},',
             f' "superseded": {json.dumps(self.superseded)},',
             f' "parts": {_listed(asdict(part) for part in self.parts)},',
@@ -122,6 +132,7 @@ def load_index(folder: Path) -> Index | None:
             ),
             plans=dict(found["plans"]),
             files=tuple(FileEntry(**entry) for entry in found["files"]),
+            columns=str(found.get("columns", "")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise DatasetError(

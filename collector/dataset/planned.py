@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from collector.dataset.errors import DatasetError
-from collector.dataset.fields import FieldError, mapping, maybe_whole, text, whole
+from collector.dataset.fields import FieldError, mapping, maybe_text, maybe_whole, text, whole
 from collector.schema import VERSION
 
 PLAN_NAME: Final = "plan.json"
@@ -34,6 +34,7 @@ class PlannedBlock:
 
     tranche: int
     host: str
+    peer: str | None
     load_host: str
     slots: Mapping[str, Slot]
 
@@ -106,6 +107,7 @@ def _planned_block(block: dict[str, object], seen: set[str]) -> PlannedBlock:
     return PlannedBlock(
         tranche=maybe_whole(block, "tranche") or 1,
         host=text(block, "host"),
+        peer=maybe_text(block, "peer"),
         load_host=text(block, "load_host"),
         slots=slots,
     )

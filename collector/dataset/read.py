@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from collector.blockfile import BlockFileError, read_lines
+from collector.dataset.bindings import binding_rows
 from collector.dataset.counters import Observed, observe
 from collector.dataset.fields import (
     Body,
@@ -30,7 +31,6 @@ from collector.dataset.gates import judge
 from collector.dataset.header import (
     Deployment,
     Header,
-    binding_rows,
     header_warnings,
     read_header_body,
 )
@@ -184,4 +184,5 @@ def _slot_columns(body: Body, deployment: Deployment) -> Row:
         "path": deployment.path,
         "deployment": deployment.job,
         "placement": deployment.placement,
+        "inside": deployment.inside,
     }

@@ -111,7 +111,7 @@ def describe(shown: Shown) -> str:
         f"state      {row['state']}" + (f": {row['reasons']}" if row["reasons"] else ""),
         f"warnings   {row['warnings'] or 'none'}",
         f"slot       {row['campaign']} block {row['block']} position {row['position']}: "
-        f"{row['arm']}/{row['copy']} {row['variant']} on {row['host']} from {row['load_host']}",
+        f"{row['arm']}/{row['copy']} {row['variant']} on {_hosts(row)} from {row['load_host']}",
         f"file       {shown.path}:{row['line']}",
         f"argv       {json.dumps(argv)}",
         f"exit code  {row['exit_code']}",
@@ -128,6 +128,10 @@ def describe(shown: Shown) -> str:
             lines.append(f"{column.name:26} {_number(row[column.name]):>16} {column.unit}".rstrip())
     lines += ["", "stdout", shown.stdout().decode("utf-8", "backslashreplace").rstrip("\n")]
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", "\n".join(lines)) + "\n"
+
+
+def _hosts(row: dict[str, Any]) -> str:
+    return f"{row['host']} and {row['peer']}" if row["peer"] else str(row["host"])
 
 
 def _moment(seconds: float | None) -> str:

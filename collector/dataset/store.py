@@ -12,12 +12,12 @@ import contextlib
 import errno
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from filelock import FileLock, Timeout
 
@@ -27,23 +27,24 @@ from collector.dataset.batch import (
     cut,
     leave_interrupts_to_the_parent,
     make_parts,
-    write_part,
 )
+from collector.dataset.campaign_parts import file_rows, rows_part, superseded_attempts
 from collector.dataset.durable import TEMPORARY
 from collector.dataset.errors import DatasetBusyError, DatasetError
 from collector.dataset.index import (
+    COLUMNS,
     INDEX_NAME,
     PARTS_FOLDER,
-    Attempt,
     FileEntry,
     Index,
     Part,
     load_index,
 )
 from collector.dataset.planned import PLAN_NAME, Planned, read_plan
+from collector.dataset.proofs import PROOFS_NAME, Proofs, read_proofs
+from collector.dataset.proofs import TABLE as PROOFS_TABLE
 from collector.dataset.scan import Candidate, Scan, scan_blocks
-from collector.dataset.tables import from_rows, parquet_bytes
-from collector.schema import GOOD, QUARANTINED, SUPERSEDED
+from collector.dataset.tables import PART_TABLES
 
 LOCK_WAIT_S: Final = 30.0
 Progress = Callable[[int, int], None]
@@ -71,6 +72,7 @@ class _Campaign:
     folder: Path
     planned: Planned
     scan: Scan = field(default_factory=Scan)
+    proofs: Proofs = field(default_factory=Proofs)
 
 
 def _nothing(done: int, total: int) -> None:
@@ -80,7 +82,8 @@ def _nothing(done: int, total: int) -> None:
 def collect(places: Places, *, rebuild: bool = False, progress: Progress = _nothing) -> Index:
     """Bring the dataset up to date with the campaigns' block files; returns the new index.
 
-    With ``rebuild`` every file is read again and every part written anew, few and large. Raises
+    With ``rebuild`` every file is read again and every part written anew, few and large; so it is
+    where the dataset was written by a release with other columns. Raises
     ``DatasetError`` (unreadable plan or index, no space left) and ``DatasetBusyError``; the old
     dataset is intact then.
     """
@@ -101,7 +104,8 @@ def collect(places: Places, *, rebuild: bool = False, progress: Progress = _noth
 
 def _collect(places: Places, rebuild: bool, progress: Progress) -> Index:
     old = load_index(places.dataset) or Index()
-    base = Index(generation=old.generation) if rebuild else old
+    fresh = rebuild or old.columns != COLUMNS
+    base = Index(generation=old.generation) if fresh else old
     campaigns = [_look(folder, base) for folder in campaign_folders(places)]
     kept = _usable_parts(places.dataset, base, campaigns)
     batches = [batch for one in campaigns for batch in cut(one.folder, one.planned, one.scan.new)]
@@ -148,7 +152,9 @@ def _look(folder: Path, index: Index) -> _Campaign:
     # Files were judged against the plan: with another one none of that holds.
     same_plan = index.plans.get(planned.campaign) == planned.sha256
     known = index.files_of(planned.campaign) if same_plan else {}
-    return _Campaign(folder, planned, scan_blocks(folder / "blocks", planned, known))
+    known.pop(PROOFS_NAME, None)  # lies beside the blocks, and is read anew each time
+    scan = scan_blocks(folder / "blocks", planned, known)
+    return _Campaign(folder, planned, scan, read_proofs(folder, planned.campaign))
 
 
 def _usable_parts(dataset: Path, index: Index, campaigns: list[_Campaign]) -> list[Part]:
@@ -157,9 +163,9 @@ def _usable_parts(dataset: Path, index: Index, campaigns: list[_Campaign]) -> li
     broken: set[tuple[str, ...]] = set()
     for part in index.parts:
         whole = all((part.campaign, block) in held for block in part.blocks)
-        if part.table != "files" and not (whole and (dataset / part.file).is_file()):
+        if part.table in PART_TABLES and not (whole and (dataset / part.file).is_file()):
             broken.add(part.blocks)
-    usable = [part for part in index.parts if part.table != "files" and part.blocks not in broken]
+    usable = [p for p in index.parts if p.table in PART_TABLES and p.blocks not in broken]
     covered = {(part.campaign, block) for part in usable for block in part.blocks}
     for one in campaigns:
         again = [e for e in one.scan.kept if (e.campaign, e.sha256) not in covered]
@@ -218,15 +224,16 @@ def _assemble(
     entries: list[FileEntry] = [entry for outcome in outcomes for entry in outcome.files]
     for one in campaigns:
         entries += one.scan.kept + one.scan.settled
+        entries += [one.proofs.entry] if one.proofs.entry else []
     entries.sort(key=lambda entry: (entry.campaign, entry.name))
     superseded = superseded_attempts(entries)
     parts = kept + [part for outcome in outcomes for part in outcome.parts]
     for one in campaigns:
         mine = [entry for entry in entries if entry.campaign == one.planned.campaign]
-        if rows := _file_rows(mine, superseded):
-            data, count = parquet_bytes("files", [from_rows("files", rows)])
-            part = Part("files", one.planned.campaign, "", "", count, ())
-            parts.append(write_part(dataset, part, data))
+        rows = {"files": file_rows(mine, superseded), PROOFS_TABLE: list(one.proofs.rows)}
+        for table, of_table in rows.items():
+            if of_table:
+                parts.append(rows_part(dataset, table, one.planned.campaign, of_table))
     return Index(
         generation=base.generation + 1,
         parts=tuple(parts),
@@ -234,45 +241,6 @@ def _assemble(
         plans={one.planned.campaign: one.planned.sha256 for one in campaigns},
         files=tuple(entries),
     )
-
-
-def superseded_attempts(entries: Iterable[FileEntry]) -> set[Attempt]:
-    """Attempts at a block after which a later one is there."""
-    attempts: dict[tuple[str, int], set[int]] = {}
-    for entry in entries:
-        if entry.block is not None and entry.attempt is not None:
-            attempts.setdefault((entry.campaign, entry.block), set()).add(entry.attempt)
-    return {
-        (campaign, block, attempt)
-        for (campaign, block), numbers in attempts.items()
-        for attempt in numbers - {max(numbers)}
-    }
-
-
-def _file_rows(entries: list[FileEntry], superseded: set[Attempt]) -> list[dict[str, Any]]:
-    rows = []
-    for entry in entries:
-        if entry.state == "duplicate":
-            continue
-        state = GOOD if entry.state == "good" else QUARANTINED
-        identified = entry.block is not None and entry.attempt is not None
-        attempt = (entry.campaign, entry.block or 0, entry.attempt or 0)
-        if state == GOOD and identified and attempt in superseded:
-            state = SUPERSEDED
-        rows.append(
-            {
-                "name": entry.name,
-                "kind": "block" if identified else "foreign",
-                "campaign": entry.campaign if identified else None,
-                "block": entry.block,
-                "attempt": entry.attempt,
-                "bytes": entry.bytes,
-                "sha256": entry.sha256,
-                "state": state,
-                "reason": entry.reason,
-            }
-        )
-    return rows
 
 
 def _sweep(dataset: Path, indexes: tuple[Index, ...]) -> None:
@@ -289,6 +257,6 @@ def by_blocks(index: Index) -> Mapping[tuple[str, tuple[str, ...]], list[Part]]:
     """Parts of the same block files together: what one batch became."""
     groups: dict[tuple[str, tuple[str, ...]], list[Part]] = {}
     for part in index.parts:
-        if part.table != "files":
+        if part.table in PART_TABLES:
             groups.setdefault((part.campaign, part.blocks), []).append(part)
     return groups

@@ -28,6 +28,7 @@ _TYPES: Final = {
     "float64": pa.float64(),
     "bool": pa.bool_(),
 }
+# What block files become; the other tables are made anew by each collect.
 PART_TABLES: Final = ("runs", "containers", "histograms", "bindings")
 
 

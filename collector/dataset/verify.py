@@ -10,9 +10,12 @@ import os
 from pathlib import Path
 
 from collector.dataset.batch import Batch, Outcome
+from collector.dataset.campaign_parts import rows_part
 from collector.dataset.durable import sha256_of
 from collector.dataset.errors import DatasetError
 from collector.dataset.index import FileEntry, Index, Part
+from collector.dataset.proofs import TABLE as PROOFS_TABLE
+from collector.dataset.proofs import read_proofs
 from collector.dataset.scan import Candidate
 from collector.dataset.store import Places, Progress, by_blocks, run_batches
 
@@ -33,7 +36,19 @@ def verify(places: Places, index: Index, progress: Progress) -> list[str]:
     outcomes = run_batches(batches, None, progress)
     for parts, outcome in zip(expected, outcomes, strict=True):
         problems += _compare(parts, outcome)
+    problems += [line for part in index.parts if (line := _check_proofs(places, part))]
     return problems
+
+
+def _check_proofs(places: Places, part: Part) -> str | None:
+    if part.table != PROOFS_TABLE:
+        return None
+    found = read_proofs(places.campaigns / part.campaign, part.campaign)
+    again = rows_part(None, PROOFS_TABLE, part.campaign, list(found.rows))
+    if again.sha256 == part.sha256:
+        return None
+    reason = (found.entry and found.entry.reason) or "proofs.json gives other rows now"
+    return f"{part.campaign}: {reason}; run 'collect --rebuild'"
 
 
 def _check_bytes(places: Places, part: Part) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Final, Literal
 
@@ -86,13 +86,17 @@ class Run:
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Every arm once and the baseline's copy, at one cell, in the order of running."""
+    """Every arm once and the baseline's copy, at one cell, in the order of running.
+
+    ``peer`` is the host of the far end, None where the topology has one host; so it is in plans
+    that were made before there were peers.
+    """
 
     block: Count
     replicate: Count
     tranche: Count
     host: str
-    peer: str | None
+    peer: str | None = field(default=None, kw_only=True)
     load_host: str
     variant: str
     load: Load
@@ -176,7 +180,7 @@ def _check_names(plan: Plan) -> None:
     for number, block in enumerate(plan.blocks, start=1):
         if block.block != number:
             raise PlanError(f"block {block.block} stands where block {number} belongs")
-        for host in (block.host, block.load_host):
+        for host in (block.host, block.load_host, block.peer or block.host):
             if host not in plan.hosts:
                 raise PlanError(f"block {number}: host {shown(host)} is no host of the plan")
         if block.variant not in plan.variants:

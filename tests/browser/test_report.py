@@ -42,7 +42,17 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"host": "lab-2", "variant": variant, "tool": "wrk", "concurrency": 16}
         for variant in ("", IMAGE)
     ]
-    add_campaign(state, Campaign(arms=arms, cells=cells, blocks=6, question=HOSTILE))
+    sidecar = {"host": IMAGE, "version": HOSTILE, "ciphers": [IMAGE] * 5}
+    lost = {"proof": "intention", "claim": IMAGE, "passed": False, "evidence": f'["{IMAGE}"]'}
+    campaign = Campaign(
+        arms=arms,
+        cells=cells,
+        blocks=6,
+        question=HOSTILE,
+        sidecars={HOSTILE: {IMAGE: sidecar, "app-0": sidecar}},
+        proofs=[lost],
+    )
+    add_campaign(state, campaign)
     analysis = analyse(open_dataset(state), "web")
     analysis = dataclasses.replace(analysis, warnings=(IMAGE,))
     path = state / "report.html"
@@ -96,6 +106,8 @@ def test_it_draws_fetches_nothing_and_runs_no_label(
     assert page.locator("h1").inner_text().startswith(HOSTILE)
     assert page.locator("td", has_text=HOSTILE).count() > 0
     assert page.locator("img").count() == 0
+    assert page.locator("#mesh td", has_text=IMAGE).count() > 0
+    assert page.locator("#answer [role=alert]").first.inner_text().startswith("Proof failed: 1 of")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.close()
 

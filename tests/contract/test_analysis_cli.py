@@ -67,6 +67,34 @@ def test_a_failed_gate_is_a_warning_in_a_first_look_only(
     assert (tmp_path / "results" / "report" / "web" / "report.html").exists()
 
 
+@pytest.mark.parametrize(("passed", "code"), [(True, 0), (False, 1)])
+def test_a_proof_that_failed_is_exit_1_in_a_first_look_too(
+    tmp_path: Path, passed: bool, code: int
+) -> None:
+    make(tmp_path, proofs=[{"proof": "intention", "claim": "Denied fails.", "passed": passed}])
+    done = run("report", "--state", tmp_path, "--experiment", "web")
+    assert done.exit_code == code
+    folder = tmp_path / "results" / "report" / "web"
+    first = (folder / "answer.txt").read_text().splitlines()[0]
+    assert first.startswith("Placement" if passed else "Proof failed: 1 of 1 did not hold: int")
+    assert (folder / "proofs.csv").read_text().startswith("name,claim,passed,evidence\nintention,")
+
+
+def test_a_mesh_that_the_collector_made_is_understood(tmp_path: Path) -> None:
+    proof = {"name": "no-route", "claim": "No route.", "passed": True, "evidence": ["lab-2: lo"]}
+    blockfiles.Campaign(blocks=6, peer="lab-3", proofs=(proof,)).write(tmp_path)
+    collector = typer.Typer()
+    register(collector)
+    assert CliRunner().invoke(collector, ["collect", "--state", str(tmp_path)]).exit_code == 0
+    done = run("report", "--state", tmp_path, "--experiment", "web")
+    assert done.exit_code == 0, done.output
+    assert "Placement same_core on lab-2 and lab-3 (virtual, x86_64), wrk" in done.output
+    assert "Proofs: 1 of 1 held." in done.output
+    folder = tmp_path / "results" / "report" / "web"
+    assert "sidecar-server" in (folder / "mesh_cpu.csv").read_text()
+    assert "1.36.4" in (folder / "sidecars.csv").read_text()
+
+
 def test_a_dataset_that_the_collector_made_is_understood(tmp_path: Path) -> None:
     blockfiles.Campaign(blocks=6).write(tmp_path)
     collector = typer.Typer()

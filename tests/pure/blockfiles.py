@@ -4,6 +4,10 @@
     campaign.write(state)                    # results/campaigns/<name>/plan.json and blocks/
     body = campaign.run_body(block, run)     # change it, then write_block(folder, header, bodies)
 
+With ``peer`` the topology spans two hosts and a mesh: the containers of ``MESH``, the load made
+inside, and every key of the contract that such a block has. Without it the keys of peers are
+absent, as in block files that were written before there were any.
+
 wrk's output and its histogram agree with each other and with Little's law, counters grow as they
 would, so that every run passes every gate until a test changes something. Deterministic.
 """
@@ -23,8 +27,22 @@ from collector.blockfile import BlockWriter, block_name
 
 SECOND = 10**9
 BOOT = {"lab-1": "boot-1", "lab-2": "boot-2"}
-CPUS = {"lab-1": [0], "lab-2": [1]}
-TASKS = ("proxy", "app")
+CPUS = {"lab-1": [0], "lab-2": [1], "lab-3": [1]}
+# Task -> its host, and the share of a CPU that it uses while its deployment is under load.
+TASKS = {"proxy": ("lab-2", 0.4), "app": ("lab-2", 0.4)}
+MESH = {
+    "load": ("lab-2", 0.05),
+    "sidecar-client": ("lab-2", 0.2),
+    "sidecar-server": ("lab-3", 0.15),
+    "app": ("lab-3", 0.25),
+}
+SIDECAR = {
+    "version": "1.36.4",
+    "concurrency": 1,
+    "access_log": False,
+    "tracing": False,
+    "ciphers": ["TLS_AES_128_GCM_SHA256"],
+}
 Body = dict[str, Any]
 Change = Callable[[Body], None]
 
@@ -135,6 +153,24 @@ class Campaign:
     values: int = 60
     rounds: int = 1
     idle_cgroups: int = 0
+    peer: str | None = None
+    peer_boot: str = "boot-2"  # that of lab-2: virtual hosts of one machine
+    proofs: tuple[Body, ...] = ()
+
+    @property
+    def tasks(self) -> Mapping[str, tuple[str, float]]:
+        """The containers of every deployment."""
+        return MESH if self.peer else TASKS
+
+    @property
+    def boots(self) -> dict[str, str]:
+        """Boot id by host."""
+        return {**BOOT, self.peer: self.peer_boot} if self.peer else BOOT
+
+    @property
+    def load_host(self) -> str:
+        """Where the load tool is started."""
+        return "lab-2" if self.peer else "lab-1"
 
     @property
     def positions(self) -> range:
@@ -171,7 +207,8 @@ class Campaign:
             "replicate": number,
             "tranche": self.tranches[number - 1] if self.tranches else 1,
             "host": "lab-2",
-            "load_host": "lab-1",
+            **({"peer": self.peer} if self.peer else {}),
+            "load_host": self.load_host,
             "variant": "",
             "load": self.load,
             "runs": [
@@ -205,8 +242,21 @@ class Campaign:
                 "quota_us": None,
                 "period_us": 100000,
                 "memory_limit_bytes": 268435456,
+                **({"host": host} if self.peer else {}),
             }
-            for task in TASKS
+            for task, (host, _) in self.tasks.items()
+        }
+
+    def far_end(self) -> Body:
+        """What a deployment's binding says besides, where the topology spans two hosts."""
+        if not self.peer:
+            return {}
+        sidecars = {task: host for task, (host, _) in MESH.items() if task.startswith("sidecar")}
+        return {
+            "endpoint": None,
+            "peer_node": "9a41",
+            "peer_allocation": "c0ffee",
+            "sidecars": {task: {"host": host, **SIDECAR} for task, host in sidecars.items()},
         }
 
     def header(self, block: int, attempt: int = 1) -> Body:
@@ -225,19 +275,20 @@ class Campaign:
                 "endpoint": "http://198.18.0.12:24001/",
                 "readiness_s": 2.1,
                 "containers": self.containers(block, arm, copy, attempt),
+                **self.far_end(),
             }
             for arm, copy in self.arms
         }
         hosts = {
             host: {
-                "boot_id": BOOT[host],
+                "boot_id": self.boots[host],
                 "arch": "x86_64",
                 "kind": "virtual",
                 "emulated": False,
                 "cpus": CPUS[host],
                 "environment": {"kernel": "6.18.0", "cpu_model": "Some CPU"},
             }
-            for host in BOOT
+            for host in self.boots
         }
         return {
             "campaign": self.name,
@@ -251,7 +302,7 @@ class Campaign:
             "deployments": deployments,
             "hosts": hosts,
             "tools": {"wrk": {"version": "4.1.0-3+b2", "path": "/usr/bin/wrk", "sha256": "0" * 64}},
-            "preflight": {host: {"foreign_cpu_share": 0.01} for host in BOOT},
+            "preflight": {host: {"foreign_cpu_share": 0.01} for host in self.boots},
             "warnings": [],
         }
 
@@ -259,9 +310,11 @@ class Campaign:
         """Counters of ``host`` ``at_ns`` after the block began; ``busy`` is the arm under load."""
         seconds = at_ns / SECOND
         cgroups = {}
-        for arm, copy in self.arms if host == "lab-2" else ():
-            share = 0.4 if f"{arm}/{copy}" == busy else 0.001
-            for task in TASKS:
+        for arm, copy in self.arms:
+            for task, (place, busy_share) in self.tasks.items():
+                if place != host:
+                    continue
+                share = busy_share if f"{arm}/{copy}" == busy else 0.001
                 cgroups[container_id(block, attempt, arm, copy, task)] = cgroup(share, at_ns)
         if host == "lab-1":
             for number in range(self.idle_cgroups):
@@ -269,7 +322,7 @@ class Campaign:
         ticks = round(seconds * 100)
         cpu = [ticks // 2, 0, ticks // 3, ticks // 20, 0, 0, ticks // 20, 0]
         return {
-            "boot_id": BOOT[host],
+            "boot_id": self.boots[host],
             "monotonic_ns": at_ns,
             "wall_ns": 1_800_000_000 * SECOND + at_ns,
             "clock_ticks": 100,
@@ -294,7 +347,10 @@ class Campaign:
         start = began + SECOND + SECOND // 10
         end = start + 21 * SECOND // 10
         hosts = {
-            when: {host: self.snapshot(block, attempt, host, at, f"{arm}/{copy}") for host in BOOT}
+            when: {
+                host: self.snapshot(block, attempt, host, at, f"{arm}/{copy}")
+                for host in self.boots
+            }
             for when, at in (("before", start - 10**7), ("after", end + 10**7))
         }
         bound = self.containers(block, arm, copy, attempt)
@@ -344,7 +400,14 @@ class Campaign:
         blocks = self.folder(state) / "blocks"
         blocks.mkdir(parents=True, exist_ok=True)
         (self.folder(state) / "plan.json").write_bytes(self.plan_bytes())
+        if self.proofs:
+            (self.folder(state) / "proofs.json").write_bytes(self.proofs_bytes())
         return blocks
+
+    def proofs_bytes(self) -> bytes:
+        """proofs.json."""
+        made = {"schema": 1, "campaign": self.name, "made_wall_s": 1.8e9}
+        return json.dumps({**made, "proofs": self.proofs}).encode()
 
     def write_block(
         self,

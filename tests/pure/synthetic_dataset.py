@@ -1,7 +1,9 @@
 """Makes a dataset with a known effect: index, Parquet parts and plan, as the contracts say.
 
 The seed decides every number. ``effect`` is the true throughput ratio of each arm to the baseline;
-latency follows from Little's law, CPU per request from the inverse.
+latency follows from Little's law, CPU per request from the inverse. With ``tasks`` the CPU seconds
+of each container are given, and a task ``load`` means that the load is made inside; with
+``latency`` the quantiles of each arm are, and move together from block to block.
 """
 
 from __future__ import annotations
@@ -49,6 +51,12 @@ class Campaign:
     run_values: Mapping[str, Any] = field(default_factory=dict)
     arm_values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     with_plan: bool = True
+    factor: str = "path"
+    tasks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    latency: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    sidecars: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    peer_facts: Mapping[str, Any] = field(default_factory=dict)
+    proofs: Sequence[Mapping[str, Any]] = ()
     question: str = "Is a Unix socket faster than loopback TCP between nginx and its application?"
 
 
@@ -105,6 +113,7 @@ def _rows(campaign: Campaign) -> dict[str, list[dict[str, Any]]]:
             _add_block(
                 campaign=campaign, cell=cell, replicate=replicate, block=block, rng=rng, rows=rows
             )
+    rows["proofs"] = [{"campaign": campaign.name, **proof} for proof in campaign.proofs]
     return rows
 
 
@@ -127,9 +136,9 @@ def _add_block(
         place = {"replicate": replicate, "block": block, "position": position}
         row = _run(campaign, cell, {**place, "arm": arm, "copy": copy}, rate)
         rows["runs"].append(row)
-        rows["bindings"].append(_binding(row))
+        rows["bindings"].append(_binding(row, campaign))
         rows["containers"].extend(_containers(row, campaign, rng))
-        if campaign.histograms:
+        if campaign.histograms and row["latency_p50_s"] is not None:
             rows["histograms"].extend(_histogram(row, rng))
 
 
@@ -155,6 +164,8 @@ def _run(
         "path": arm,
         "deployment": f"sl-{block}-{arm}-{copy}",
         "load_host": "lab-1",
+        "peer": None,
+        "inside": False,
         "profile": campaign.profile,
         "placement": "same_core",
         "arch": "x86_64",
@@ -170,6 +181,7 @@ def _run(
         "requests": requests,
         "throughput_rps": rate,
         "transfer_bytes": requests * 250,
+        "transfer_bytes_per_s": rate * 250,
         "latency_mean_s": mean,
         "latency_p50_s": mean * 0.95,
         "latency_p99_s": mean * 2.5,
@@ -180,6 +192,17 @@ def _run(
         "little_ratio": 1.0,
     }
     row.update(cell)
+    if row["tool"] == "stream":
+        row.update(latency_mean_s=None, latency_p50_s=None, latency_p99_s=None, little_ratio=None)
+    if arm in campaign.latency:
+        row["latency_p50_s"], row["latency_p99_s"] = (
+            at + block * 1e-6 for at in campaign.latency[arm]
+        )
+    if tasks := campaign.tasks.get(arm):
+        load = tasks.get("load")
+        used = sum(tasks.values())
+        row.update(inside=load is not None, load_cpu_s=0.7 if load is None else load)
+        row.update(containers_cpu_s=used - (load or 0.0), host_cpu_s=used + 0.2)
     row.update(campaign.run_values)
     row.update(campaign.arm_values.get(arm, {}))
     return row
@@ -188,12 +211,12 @@ def _run(
 def _containers(
     row: Mapping[str, Any], campaign: Campaign, rng: np.random.Generator
 ) -> list[dict[str, Any]]:
-    tasks = {"combined": 1.0} if row["arm"] == "combined" else {"proxy": 0.4, "app-0": 0.6}
+    shares = {"combined": 1.0} if row["arm"] == "combined" else {"proxy": 0.4, "app-0": 0.6}
     cpu = row["containers_cpu_s"]
-    own = [
-        {"container": task, "measured": True, "cpu_s": None if cpu is None else cpu * share}
-        for task, share in tasks.items()
-    ]
+    tasks = campaign.tasks.get(row["arm"]) or {
+        task: None if cpu is None else cpu * share for task, share in shares.items()
+    }
+    own = [{"container": task, "measured": True, "cpu_s": used} for task, used in tasks.items()]
     idle = {"container": "proxy", "measured": False, "cpu_s": float(rng.uniform(0.001, 0.003))}
     common = {"run": row["run"], "attempt": row["attempt"], "deployment": row["deployment"]}
     return [{**common, "container_id": "0" * 64, **part} for part in [*own, idle]]
@@ -208,7 +231,8 @@ def _histogram(row: Mapping[str, Any], rng: np.random.Generator) -> list[dict[st
     ]
 
 
-def _binding(row: Mapping[str, Any]) -> dict[str, Any]:
+def _binding(row: Mapping[str, Any], campaign: Campaign) -> dict[str, Any]:
+    far = {"kind": row["kind"], "arch": row["arch"], **campaign.peer_facts}
     containers = {
         "proxy": {
             "id": "0" * 64,
@@ -220,6 +244,9 @@ def _binding(row: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("campaign", "block", "attempt", "deployment", "arm", "copy", "host")
     return {
         **{key: row[key] for key in keys},
+        "peer": row["peer"],
+        "sidecars": json.dumps(campaign.sidecars.get(row["arm"], {})),
+        "peer_environment": json.dumps(far) if row["peer"] else None,
         "node": "node-1",
         "allocation": "allocation-1",
         "endpoint": "http://198.18.0.12:24001/",
@@ -241,6 +268,7 @@ def _plan(campaign: Campaign, runs: Sequence[Mapping[str, Any]]) -> dict[str, An
         "campaign": campaign.name,
         "experiment": campaign.experiment,
         "question": campaign.question,
+        "factor": campaign.factor,
         "baseline": baseline,
         "contrasts": [[arm, baseline] for arm in campaign.arms if arm != baseline],
         "arms": {arm: {"also_differs": None} for arm in campaign.arms},

@@ -145,7 +145,14 @@ def test_a_null_counter_is_no_zero(tmp_path: Path) -> None:
 
 
 def test_quantiles_are_of_merged_deployments_and_stop_where_samples_end() -> None:
-    cell = {"host": "h", "load_host": "l", "variant": "", "tool": "wrk", "concurrency": 1}
+    cell = {
+        "host": "h",
+        "load_host": "l",
+        "variant": "",
+        "tool": "wrk",
+        "concurrency": 1,
+        "peer": "",
+    }
     runs = pd.DataFrame(
         [
             {**cell, "run": str(i), "attempt": 1, "copy": "a", "arm": "x", "deployment": name}

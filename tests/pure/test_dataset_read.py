@@ -11,7 +11,7 @@ import pytest
 from blockfiles import Body, Campaign, Change, container_id, seal
 
 from collector.blockfile import BlockFileError
-from collector.dataset.header import placement
+from collector.dataset.placement import placement
 from collector.dataset.planned import parse_plan
 from collector.dataset.read import BlockRows, read_block
 from collector.dataset.tables import RowError, arrow_schema, block_tables

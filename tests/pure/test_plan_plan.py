@@ -293,3 +293,17 @@ def test_counted_requests_and_single_blocks_in_the_estimate() -> None:
 def test_a_plan_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         plan_of().seed = 8  # type: ignore[misc]
+
+
+def test_plans_from_before_there_were_peers_have_none() -> None:
+    data = json.loads(GOLDEN.read_bytes())
+    for block in data["blocks"]:
+        del block["peer"]
+    assert {block.peer for block in Plan.from_json(json.dumps(data).encode()).blocks} == {None}
+
+
+def test_a_peer_that_is_no_host_of_the_plan_is_refused() -> None:
+    data = json.loads(GOLDEN.read_bytes())
+    data["blocks"][1]["peer"] = "lab-9"
+    with pytest.raises(PlanError, match="block 2: host 'lab-9' is no host of the plan"):
+        Plan.from_json(json.dumps(data).encode())
