@@ -62,6 +62,10 @@ logs: $(VENV)/.lab ## Show what a running arm's tasks wrote: make logs arm=share
 shell: $(VENV)/.lab ## A shell in which nomad, consul and python talk to the lab
 	@$(BIN)/python -m collector shell -i $(inventory)
 
+.PHONY: rotate
+rotate: $(VENV)/.lab ## New keys, certificates and tokens for a lab that goes on working
+	@$(BIN)/ansible-playbook lab.yml -i $(inventory) --tags rotate
+
 .PHONY: teardown
 teardown: $(VENV)/.lab ## Take the lab down; results stay in .lab/*/results
 	@$(BIN)/ansible-playbook lab.yml -i $(inventory) --tags teardown

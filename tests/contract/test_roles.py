@@ -120,7 +120,9 @@ def test_readme_names_every_variable_with_its_default(role: Path) -> None:
     for name, body in spec(role).items():
         assert ("required" in rows[name]) == bool(body.get("required")), name
         if isinstance(body.get("default"), str | int) and "{{" not in str(body["default"]):
-            assert f"`{body['default']}`" in rows[name] or rows[name] == "empty", name
+            default = str(body["default"])
+            shown = default.lower() if isinstance(body["default"], bool) else default
+            assert f"`{shown}`" in rows[name] or rows[name] == "empty", name
 
 
 @every_role
