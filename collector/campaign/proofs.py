@@ -188,24 +188,26 @@ class Prover:
         return again is None, said
 
     def _encrypted(self) -> tuple[bool, list[str]]:
-        seen = {}
+        seen, said = {}, []
         for key in ("mesh", "tcp", "socat"):
             marker = secrets.token_hex(16)
             capture = ("capture", str(CAPTURE_S), marker)
             with ThreadPoolExecutor(1) as apart:
                 listening = apart.submit(self._ask, str(self._place.peer), *capture)
+                answers = []
                 while not listening.done():
-                    self._answers(key, marker, limit_s=0.2)
-                seen[key] = listening.result()
+                    answers.append(self._answers(key, marker, limit_s=0.2))
+                one = seen[key] = listening.result()
+            said.append(
+                f"{key}: asked {len(answers)} times ({answers[-1]}); {one['frames']} frames at "
+                f"{self._place.peer}, {one['tls_frames']} with TLS records, "
+                f"{one['marker_frames']} with the marker in plaintext"
+            )
         return (
             not seen["mesh"]["marker_frames"]
             and seen["mesh"]["tls_frames"] > 0
             and all(seen[key]["marker_frames"] for key in ("tcp", "socat")),
-            [
-                f"{key}: {one['frames']} frames at {self._place.peer}, {one['tls_frames']} with "
-                f"TLS records, {one['marker_frames']} with the marker in plaintext"
-                for key, one in seen.items()
-            ],
+            said,
         )
 
     def _socket_mode(self) -> tuple[bool, list[str]]:
