@@ -135,7 +135,7 @@ variable "keepalive" {
 }
 
 variable "query" {
-  description = "sysbench's test (database): oltp_point_select or oltp_read_only."
+  description = "Test of sysbench (database): oltp_point_select or oltp_read_only."
   type        = string
   default     = "oltp_point_select"
 

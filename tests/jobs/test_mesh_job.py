@@ -108,10 +108,10 @@ def test_helpers_of_an_end_are_up_before_it(workload: str, path: str) -> None:
 
 @everywhere
 def test_nobody_is_privileged(workload: str, path: str) -> None:
-    known = {"image", "args", "network_mode", "readonly_rootfs", "cap_drop"}
+    known = {"image", "entrypoint", "args", "network_mode", "readonly_rootfs", "cap_drop"}
     for name, task in meshjob.tasks(rendered(workload, path)).items():
         assert task["Driver"] == "docker"
-        assert set(task["Config"]) == known, name
+        assert set(task["Config"]) <= known, name
         assert task["Config"]["cap_drop"] == ["all"]
         # nginx and MariaDB write beside /alloc; the image's user may do so in few places.
         assert task["Config"]["readonly_rootfs"] is (name not in ("proxy", "database"))
@@ -123,6 +123,14 @@ def test_nobody_is_privileged(workload: str, path: str) -> None:
 def test_only_the_mesh_task_has_a_consul_token(workload: str, path: str) -> None:
     for name, task in meshjob.tasks(rendered(workload, path)).items():
         assert (task["Consul"] is not None) == name.startswith("sidecar-")
+
+
+@everywhere
+def test_load_waits_for_its_turn(workload: str, path: str) -> None:
+    config = meshjob.tasks(rendered(workload, path))[CLIENTS[workload]]["Config"]
+    expected = {"proxy": ["/usr/sbin/nginx", "-c", "/local/nginx.conf"]}
+    waiting = ["/usr/bin/sleep", "infinity"]
+    assert [*config["entrypoint"], *config["args"]] == expected.get(CLIENTS[workload], waiting)
 
 
 @everywhere
