@@ -50,13 +50,13 @@ variable "peer_address" {
 }
 
 variable "port" {
-  description = "First of the three ports that this job may use on its hosts; outside of Nomad's dynamic range."
+  description = "First of the two ports that this job may use on its hosts; outside of Nomad's dynamic range."
   type        = number
   default     = 12000
 
   validation {
-    condition     = var.port >= 1024 && var.port <= 19990
-    error_message = "The port must be 1024 to 19990."
+    condition     = var.port >= 1024 && var.port <= 19990 && floor(var.port) == var.port
+    error_message = "The port must be a whole number, 1024 to 19990."
   }
 }
 
@@ -96,7 +96,7 @@ variable "image_bridge" {
 }
 
 variable "mesh_ca" {
-  description = "PEM certificate of the lab's CA: what the mesh task verifies Consul by."
+  description = "PEM certificate of the lab's CA: what the mesh task verifies Consul by, and with tcp-tls the ends each other."
   type        = string
 }
 
@@ -106,13 +106,13 @@ variable "database_password" {
 }
 
 variable "tls_certificate" {
-  description = "PEM certificate of the server end, with tcp-tls."
+  description = "PEM certificate of both ends, signed by mesh_ca, with tcp-tls."
   type        = string
   default     = ""
 }
 
 variable "tls_key" {
-  description = "PEM key of the server end, with tcp-tls."
+  description = "PEM key of both ends, with tcp-tls."
   type        = string
   default     = ""
 }
@@ -123,8 +123,8 @@ variable "sidecar_workers" {
   default     = 1
 
   validation {
-    condition     = var.sidecar_workers >= 1 && var.sidecar_workers <= 64
-    error_message = "The number of worker threads must be 1 to 64."
+    condition     = var.sidecar_workers >= 1 && var.sidecar_workers <= 64 && floor(var.sidecar_workers) == var.sidecar_workers
+    error_message = "The number of worker threads must be a whole number, 1 to 64."
   }
 }
 
@@ -135,7 +135,7 @@ variable "keepalive" {
 }
 
 variable "query" {
-  description = "sysbench's test (database): oltp_point_select or oltp_read_only."
+  description = "Test of sysbench (database): oltp_point_select or oltp_read_only."
   type        = string
   default     = "oltp_point_select"
 
@@ -149,6 +149,11 @@ variable "message_bytes" {
   description = "Bytes of a message (stream)."
   type        = number
   default     = 32768
+
+  validation {
+    condition     = var.message_bytes >= 16 && var.message_bytes <= 16777216 && floor(var.message_bytes) == var.message_bytes
+    error_message = "The bytes of a message must be a whole number, 16 to 16777216."
+  }
 }
 
 variable "direction" {
@@ -175,6 +180,15 @@ variable "memory_mb" {
 }
 
 locals {
+  # A variable's validation sees that variable alone (Nomad 1.11). Of the functions, parseint is the
+  # one whose refusal says the text that it was given.
+  refused = [
+    for reason, wrong in {
+      "The path tcp-tls is for the workload database."           = var.path == "tcp-tls" && var.workload != "database"
+      "The path tcp-tls needs both tls_certificate and tls_key." = var.path == "tcp-tls" && (var.tls_certificate == "" || var.tls_key == "")
+    } : parseint(reason, 10) if wrong
+  ]
+
   one_host    = contains(["unix", "mesh-local"], var.path)
   meshed      = contains(["mesh-tcp", "mesh-unix", "mesh-unix-client", "mesh-unix-server", "mesh-local"], var.path)
   client_unix = contains(["socat", "mesh-unix", "mesh-unix-client", "mesh-local", "unix"], var.path)
@@ -194,9 +208,8 @@ locals {
 
   server = {
     web = {
-      image   = var.image_app
-      command = ""
-      args    = ["--config", "/srv/socklab/gunicorn.conf.py"]
+      image = var.image_app
+      args  = ["--config", "/srv/socklab/gunicorn.conf.py"]
       env = {
         BIND           = local.server_unix ? "unix:${local.socket}" : "${local.server_host}:${var.port}"
         WORKERS        = "1"
@@ -205,25 +218,23 @@ locals {
       files = {}
     }
     database = {
-      image   = var.image_database
-      command = ""
+      image = var.image_database
       args = concat(
         ["--no-defaults", "--user=socklab", "--datadir=/var/lib/mysql", "--init-file=/secrets/account.sql", "--innodb-log-file-size=16M", "--skip-log-bin", "--max-connections=300", "--skip-name-resolve"],
         local.server_unix ? ["--skip-networking", "--socket=${local.socket}"] : ["--socket=/tmp/unused.sock", "--bind-address=${local.server_host}", "--port=${var.port}"],
-        var.path == "tcp-tls" ? ["--ssl-cert=/secrets/tls.pem", "--ssl-key=/secrets/tls.key", "--require-secure-transport=ON"] : [],
+        var.path == "tcp-tls" ? ["--ssl-ca=/secrets/ca.pem", "--ssl-cert=/secrets/tls.pem", "--ssl-key=/secrets/tls.key", "--require-secure-transport=ON"] : [],
       )
       env = {}
       files = merge(
         { "secrets/account.sql" = "ALTER USER bench@'%' IDENTIFIED BY '${var.database_password}' ACCOUNT UNLOCK;" },
-        var.path == "tcp-tls" ? { "secrets/tls.pem" = var.tls_certificate, "secrets/tls.key" = var.tls_key } : {},
+        var.path == "tcp-tls" ? { "secrets/ca.pem" = var.mesh_ca, "secrets/tls.pem" = var.tls_certificate, "secrets/tls.key" = var.tls_key } : {},
       )
     }
     stream = {
-      image   = var.image_stream
-      command = ""
-      args    = ["serve", local.server_unix ? "unix:${local.socket}" : "tcp:${local.server_host}:${var.port}"]
-      env     = {}
-      files   = {}
+      image = var.image_stream
+      args  = ["serve", local.server_unix ? "unix:${local.socket}" : "tcp:${local.server_host}:${var.port}"]
+      env   = {}
+      files = {}
     }
   }[var.workload]
 
@@ -262,8 +273,8 @@ http {
 }
 EOT
 
-  database_address = local.client_unix ? "--mysql-socket=${local.upstream}" : "--mysql-host=${local.upstream_host} --mysql-port=${local.upstream_port}${var.path == "tcp-tls" ? " --mysql-ssl=REQUIRED" : ""}"
-  client_address   = local.client_unix ? "--socket=${local.upstream}" : "--host=${local.upstream_host} --port=${local.upstream_port}${var.path == "tcp-tls" ? " --ssl" : ""}"
+  database_address = local.client_unix ? "--mysql-socket=${local.upstream}" : "--mysql-host=${local.upstream_host} --mysql-port=${local.upstream_port}${var.path == "tcp-tls" ? " --mysql-ssl=on" : ""}"
+  client_address   = local.client_unix ? "--socket=${local.upstream}" : "--host=${local.upstream_host} --port=${local.upstream_port}${var.path == "tcp-tls" ? " --ssl --ssl-ca=/secrets/cacert.pem --ssl-verify-server-cert" : ""}"
   stream_address   = local.client_unix ? "unix:${local.upstream}" : "tcp:${local.upstream_host}:${local.upstream_port}"
 
   # The load tool is started in the client's container, when its turn comes.
@@ -278,12 +289,17 @@ EOT
     database = {
       image = var.image_query
       run   = local.waiting
-      files = {
-        "local/load"         = "#!/bin/sh\nexec sysbench ${var.query} --table-size=10000 --db-ps-mode=disable --mysql-user=bench --mysql-password=\"$(cat /secrets/password)\" ${local.database_address} --histogram=on --percentile=99 \"$@\" run\n"
-        "local/ready"        = "#!/bin/sh\nexec mariadb-admin --defaults-extra-file=/secrets/client.cnf ${local.client_address} ping\n"
-        "secrets/password"   = var.database_password
-        "secrets/client.cnf" = "[client]\nuser=bench\npassword=${var.database_password}\nconnect-timeout=2\n"
-      }
+      # An argument can be read by everybody on the host, so the password is in a file. With TLS,
+      # sysbench 1.0 takes these three names in its working directory, and no others.
+      files = merge(
+        {
+          "local/load"           = "#!/bin/sh\ncd /secrets || exit 1\nexec sysbench ${var.query} --config-file=/secrets/sysbench.cnf --table-size=10000 --db-ps-mode=disable ${local.database_address} --histogram=on --percentile=99 \"$@\" run\n"
+          "local/ready"          = "#!/bin/sh\nexec mariadb --defaults-extra-file=/secrets/client.cnf ${local.client_address} --batch --execute='SELECT id FROM sbtest.sbtest1 WHERE id = 1'\n"
+          "secrets/sysbench.cnf" = "mysql-user=bench\nmysql-password=${var.database_password}\n"
+          "secrets/client.cnf"   = "[client]\nuser=bench\npassword=${var.database_password}\nconnect-timeout=2\n"
+        },
+        var.path == "tcp-tls" ? { "secrets/cacert.pem" = var.mesh_ca, "secrets/client-cert.pem" = var.tls_certificate, "secrets/client-key.pem" = var.tls_key } : {},
+      )
     }
     stream = {
       image = var.image_stream

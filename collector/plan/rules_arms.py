@@ -211,7 +211,18 @@ class EngineVariablesAreLeftAlone:
     A value here would silently be lost, or, being a key, stand in every plan and block file.
     """
 
-    ENGINE: Final = ("id", "node", "host_cores", "tls_certificate", "tls_key")
+    ENGINE: Final = (
+        "id",
+        "node",
+        "host_cores",
+        "peer",
+        "peer_address",
+        "port",
+        "tls_certificate",
+        "tls_key",
+        "mesh_ca",
+        "database_password",
+    )
     ENGINE_PREFIX: Final = "image_"
 
     def check(self, case: Case) -> Iterator[Finding]:

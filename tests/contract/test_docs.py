@@ -23,6 +23,7 @@ import yaml
 from typer.main import get_command
 
 from collector.plan.experiment import load_experiment
+from collector.plan.jobfile import declared_variables
 
 ROOT = Path(__file__).resolve().parents[2]
 SKIPPED = {".git", ".venv", ".lab", ".hypothesis", ".ansible", "node_modules"}
@@ -269,7 +270,9 @@ def test_topology_of_the_tutorial_takes_what_the_engine_sets(tree: Path) -> None
     arms = arms_of(tree, page)
     assert len(arms) > 1
     for job, variables in arms:
-        options = [f"-var={name}={value}" for name, value in {**engine, **variables}.items()]
+        declared = declared_variables((tree / job).read_text())
+        ours = {name: value for name, value in engine.items() if name in declared}
+        options = [f"-var={name}={value}" for name, value in {**ours, **variables}.items()]
         for argv in (["fmt", "-check", job], ["job", "run", "-output", *options, job]):
             done = subprocess.run(
                 [nomad_program(), *argv],

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import nomadjob
 import pytest
 import webjob
 from webjob import IMAGES, JOB, PATHS, VAR_FILES
 
-VARIABLES = re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', JOB.read_text(), re.DOTALL | re.MULTILINE)
+VARIABLES = nomadjob.declarations(JOB)
 GOOD: dict[str, object] = {**IMAGES, "path": "tcp-loopback"}
 
 
@@ -90,6 +91,6 @@ def test_one_var_file_a_path() -> None:
 
 @pytest.mark.parametrize("file", VAR_FILES, ids=lambda path: path.stem)
 def test_var_file_sets_declared_variables_only(file: Path) -> None:
-    names = re.findall(r"^(\w+)\s*=", file.read_text(), re.MULTILINE)
+    names = nomadjob.assigned(file)
     assert names
     assert set(names) <= {name for name, _ in VARIABLES}

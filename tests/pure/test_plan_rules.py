@@ -192,6 +192,26 @@ def test_a_link_out_of_the_repository_is_no_job_file(tmp_path: Path) -> None:
     assert any("expected a path such as jobs/x.nomad.hcl" in str(finding) for finding in found)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "id",
+        "host_cores",
+        "peer",
+        "peer_address",
+        "port",
+        "image_app",
+        "tls_certificate",
+        "tls_key",
+        "mesh_ca",
+        "database_password",
+    ],
+)
+def test_what_the_engine_sets_is_refused(name: str) -> None:
+    said = f"x.yml:5:13: variables.{name}: is set when the job is deployed; remove it"
+    assert said in findings(edited(("{keepalive: true}", f"{{{name}: x}}")))
+
+
 def test_true_and_1_are_different_values() -> None:
     arm = "    variables: {path: sharedvolume, keepalive: 1}"
     assert "differs from the baseline in keepalive" in findings(edited((UDS, arm)))[0]

@@ -1,0 +1,2 @@
+workload = "database"
+path     = "tcp-tls"

@@ -1,0 +1,2 @@
+workload = "stream"
+path     = "socat"

@@ -1,0 +1,2 @@
+workload = "web"
+path     = "mesh-local"

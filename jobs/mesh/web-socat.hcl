@@ -1,0 +1,2 @@
+workload = "web"
+path     = "socat"
