@@ -60,6 +60,23 @@ variable "port" {
   }
 }
 
+variable "socket_path" {
+  description = "Path of the socket at which the client's mesh task or socat listens; a group's tasks share /alloc."
+  type        = string
+  default     = "/alloc/tmp/upstream.sock"
+
+  validation {
+    condition     = length(var.socket_path) <= 107 && substr(var.socket_path, 0, 1) == "/"
+    error_message = "The socket_path must be absolute and have at most 107 bytes, the limit of a Unix socket's address."
+  }
+}
+
+variable "destination" {
+  description = "Service that the client's mesh task calls; empty for this job's own server."
+  type        = string
+  default     = ""
+}
+
 variable "image_app" {
   description = "Image with gunicorn and the application, by digest."
   type        = string
@@ -198,7 +215,7 @@ locals {
 
   # Where the server listens, and what the client calls. A group's tasks share /alloc.
   socket        = "/alloc/tmp/server.sock"
-  upstream      = var.path == "unix" ? local.socket : "/alloc/tmp/upstream.sock"
+  upstream      = var.path == "unix" ? local.socket : var.socket_path
   server_host   = local.meshed ? "127.0.0.1" : var.peer_address
   upstream_host = local.meshed ? "127.0.0.1" : var.peer_address
   upstream_port = local.meshed ? var.port + 1 : var.port
