@@ -87,7 +87,7 @@ def units(lab: Lab) -> Iterator[Lab]:
 
 def test_a_labelled_unit_is_a_service_while_it_is_active(units: Lab) -> None:
     start(units, "socktest-plain")
-    start(units, "socktest-echo", LABEL)
+    start(units, "socktest-echo", f"RemoveOnStop=yes\n{LABEL}")
     (one,) = wait_for(lambda: found(units, "host-echo"), PERIOD_S + 5, "the service")
     assert one["Node"]["Node"] == HOST
     service = one["Service"]

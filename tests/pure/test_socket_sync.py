@@ -7,6 +7,7 @@ import datetime as dt
 import doctest
 import importlib.util
 import ipaddress
+import itertools
 import json
 import os
 import ssl
@@ -447,6 +448,7 @@ class Host:
             "'list' if 'list-units' in sys.argv else 'show').read_text())\n"
         )
         monkeypatch.setattr(sync, "SYSTEMCTL", [sys.executable, "-I", "-S", str(program)])
+        monkeypatch.setattr(sync, "WATCHED", [folder / "watched"])
 
     def has(self, name: str, text: str | None, listen: str = "") -> None:
         """Start a unit, or stop it."""
@@ -558,6 +560,43 @@ def test_a_lost_check_is_registered_again(host: Host, consul: Consul) -> None:
     del consul.checks["service:socket-a.socket"]
     assert host.run() == 0
     assert consul.checks.keys() == {"service:socket-a.socket"}
+
+
+def test_a_change_during_a_look_is_looked_at(
+    host: Host, consul: Consul, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.has("bad.socket", LABELLED, "[::]:8080 (Stream)")
+    host.has("a.socket", LABELLED)
+    changes = iter([1, 2, 2, 2])
+    monkeypatch.setattr(sync, "last_change", lambda: next(changes))
+    assert host.run() == 1
+    assert [call.partition("/")[0] for call in consul.calls] == [
+        "GET services",
+        "PUT service",
+        "GET services",
+        "PUT check",
+    ]
+    assert capsys.readouterr().err.count("bad.socket: ") == 1
+
+
+def test_endless_changes_end_it_all_the_same(
+    host: Host, consul: Consul, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = itertools.count()
+    monkeypatch.setattr(sync, "last_change", lambda: next(changes))
+    assert host.run() == 0
+    assert consul.calls == ["GET services"] * sync.MAX_LOOKS
+
+
+def test_last_change_is_that_of_the_folders_that_exist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync, "WATCHED", [tmp_path, tmp_path / "none"])
+    before = sync.last_change()
+    os.utime(tmp_path, ns=(before, before + 1))
+    assert sync.last_change() == before + 1
+    monkeypatch.setattr(sync, "WATCHED", [tmp_path / "none"])
+    assert sync.last_change() == 0
 
 
 def test_a_new_token_and_a_new_period_register_again(host: Host, consul: Consul) -> None:

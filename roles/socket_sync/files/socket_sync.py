@@ -36,6 +36,9 @@ from urllib.parse import quote
 
 SYSTEMCTL = ["/usr/bin/systemctl"]
 SETTINGS = Path("/etc/socklab/socket-sync")
+# As in the path unit, which is deaf while this program runs.
+WATCHED = [Path("/etc/systemd/system"), Path("/run/systemd/system"), Path("/run")]
+MAX_LOOKS = 3
 MANAGED_BY = "socklab-socket-sync"
 SECTION = "X-Consul"
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -476,16 +479,34 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def synchronise(options: argparse.Namespace) -> int:
-    """Do it once; gives the exit code."""
+    """Do it, and again if units came or went meanwhile; gives the exit code."""
     token, written = read_token(options.token)
     agent = Agent(options.address, options.ca, token)
-    wanted, refused = want(list_units(), Terms(options.prefix, options.ttl, written))
+    terms = Terms(options.prefix, options.ttl, written)
+    said: set[str] = set()
+    for _ in range(MAX_LOOKS):
+        seen = last_change()
+        sound = look(agent, terms, said, dry_run=options.dry_run)
+        if last_change() == seen:
+            break
+    return 0 if sound else 1
+
+
+def last_change() -> int:
+    """When a unit file or a socket last came or went (ns), as far as the path unit watches."""
+    return max((path.stat().st_mtime_ns for path in WATCHED if path.is_dir()), default=0)
+
+
+def look(agent: Agent, terms: Terms, said: set[str], *, dry_run: bool) -> bool:
+    """Look at systemd once and act; False if a unit is refused. Says no refusal twice."""
+    wanted, refused = want(list_units(), terms)
     actions, taken = reconcile(wanted, agent.services())
-    refused += taken
-    for line in refused:  # before anything is done, which may end early
-        print(line, file=sys.stderr)
-    done = [carry_out(action, agent, dry_run=options.dry_run) for action in actions]
-    return 1 if refused or not all(done) else 0
+    for line in [*refused, *taken]:  # before anything is done, which may end early
+        if line not in said:
+            print(line, file=sys.stderr)
+    said.update(refused, taken)
+    done = [carry_out(action, agent, dry_run=dry_run) for action in actions]
+    return all(done) and not refused and not taken
 
 
 def carry_out(action: Action, agent: Agent, *, dry_run: bool) -> bool:
