@@ -66,7 +66,7 @@ variable "socket_path" {
   default     = "/alloc/tmp/upstream.sock"
 
   validation {
-    condition     = length(var.socket_path) <= 107 && substr(var.socket_path, 0, 1) == "/"
+    condition     = strlen(var.socket_path) <= 107 && substr(var.socket_path, 0, 1) == "/"
     error_message = "The socket_path must be absolute and have at most 107 bytes, the limit of a Unix socket's address."
   }
 }
@@ -365,7 +365,7 @@ EOT
                 end == "server" && !local.server_unix ? { local_service_port = var.port } : {},
                 end == "client" ? {
                   upstreams = [merge(
-                    { destination_name = "{{ env `NOMAD_JOB_ID` }}-server" },
+                    { destination_name = var.destination == "" ? "{{ env `NOMAD_JOB_ID` }}-server" : var.destination },
                     local.client_unix ? { local_bind_socket_path = local.upstream, local_bind_socket_mode = "0660" } : {},
                     local.client_unix ? {} : { local_bind_address = local.upstream_host },
                     local.client_unix ? {} : { local_bind_port = local.upstream_port },

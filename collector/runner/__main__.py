@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import time
 import zipfile
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from collector.runner import block, counters, facts, probe
-from collector.runner.link import Lapsed, Link
+from collector.runner.link import Lapsed, Link, said_by
 
 LIST_CONTAINERS: Final = ("sudo", "-n", "/usr/local/lib/socklab/list-containers")
 PROVE: Final = ("sudo", "-n", "/usr/local/lib/socklab/prove")
@@ -56,7 +55,7 @@ class Host:
 
     def containers(self, order: Mapping[str, Any]) -> Answer:
         """List the containers of the given allocations and remember their cgroups."""
-        listed = subprocess.run(LIST_CONTAINERS, capture_output=True, text=True, check=False)
+        listed = said_by(LIST_CONTAINERS)
         if listed.returncode != 0:
             raise RuntimeError(f"list-containers: {listed.stderr.strip()}")
         wanted = set(order["allocations"])
@@ -83,9 +82,7 @@ class Host:
 
     def prove(self, order: Mapping[str, Any]) -> Answer:
         """Look at a container or at the wire, as only root can (roles/runner)."""
-        done = subprocess.run(
-            [*PROVE, *order["arguments"]], capture_output=True, text=True, check=False
-        )
+        done = said_by([*PROVE, *order["arguments"]])
         if done.returncode != 0:
             raise RuntimeError(done.stderr.strip())
         return {"seen": json.loads(done.stdout)}

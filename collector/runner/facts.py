@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any, Final
 
 from collector.runner.counters import PROC, cgroup_version, read_text
+from collector.runner.link import said_by
 
 VULNERABILITIES: Final = Path("/sys/devices/system/cpu/vulnerabilities")
 SYSCTLS: Final = (
@@ -86,12 +86,7 @@ def describe_tool(name: str) -> dict[str, Any]:
     path = shutil.which(name)
     if path is None:
         raise FileNotFoundError(f"{name} is not installed on this host")
-    owner = subprocess.run(["dpkg-query", "-S", path], capture_output=True, text=True, check=False)
+    owner = said_by(["dpkg-query", "-S", path])
     package = owner.stdout.partition(":")[0]
-    version = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${Version}", package or name],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    version = said_by(["dpkg-query", "-W", "-f", "${Version}", package or name])
     return {"path": path, "version": version.stdout or None, "sha256": _sha256(Path(path))}

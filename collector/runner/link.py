@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import select
+import subprocess
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 LEASE_S: Final = 20.0
@@ -18,6 +20,17 @@ LINE_LIMIT: Final = 16 * 1024 * 1024
 
 class Lapsed(Exception):  # noqa: N818 (a state of the lease, not an error of the program)
     """The controller is gone: its channel closed, or its lease lapsed."""
+
+
+def said_by(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end and keep what it says, apart from the link.
+
+    It gets a standard input of its own: sudo makes what it inherits blocking, and the link, which
+    shares it, would then wait for the next word of the controller wherever it only looks.
+    """
+    return subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
 
 
 class Link:

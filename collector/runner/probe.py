@@ -5,13 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
-import subprocess
 import time
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from collector.runner.link import Link
+from collector.runner.link import Link, said_by
 
 RUN_INSIDE: Final = ("sudo", "-n", "/usr/local/lib/socklab/run-inside")
 
@@ -66,8 +65,7 @@ def probe_inside(link: Link, container: str, limit_s: float) -> dict[str, Any]:
     """Wait until ``/local/ready`` in a deployment's container ends well; as ``probe``."""
 
     def try_once() -> tuple[str | None, int | None]:
-        argv = [*RUN_INSIDE, container, "5", "/local/ready"]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        done = said_by([*RUN_INSIDE, container, "5", "/local/ready"])
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         return (None if done.returncode == 0 else f"{done.returncode}: {' '.join(said)}"), None
 

@@ -261,3 +261,21 @@ def test_counters_of_cgroup_v2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_right_answer(status: int, body: bytes, said: str | None) -> None:
     found = probe.wrong(status, body)
     assert found is None if said is None else said in str(found)
+
+
+def test_a_program_that_makes_its_input_blocking_leaves_the_link_alone() -> None:
+    """As sudo does: the link only looks for the controller's word, and would wait for it."""
+    code = (
+        "import os, sys; from collector.runner.link import Link, said_by; link = Link();"
+        "said_by([sys.executable, '-c', 'import os; os.set_blocking(0, True)']);"
+        "print(os.get_blocking(0))"
+    )
+    source, sink = os.pipe()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdin=source, capture_output=True, text=True, check=False
+        )
+    finally:
+        os.close(source)
+        os.close(sink)
+    assert done.stdout == "False\n", done.stderr
