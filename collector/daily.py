@@ -10,6 +10,8 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from functools import wraps
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
@@ -23,6 +25,7 @@ from collector.campaign.cluster import Cluster, read_environment
 from collector.campaign.errors import NOT_READY, CampaignError, NotReadyError
 from collector.campaign.folder import Campaign
 from collector.campaign.mesh import Mesh
+from collector.campaign.placement import Placement
 from collector.lock import holder
 from collector.plan.findings import BadInputError
 from collector.plan.inventory import Inventory, load_inventory
@@ -138,7 +141,8 @@ def status(inventory: InventoryPath = LOCAL) -> None:
     table = Table("host", "address", "groups", "Consul", "Nomad", box=None)
     try:
         members = {one["Node"] for one in client.catalog.nodes()[1]}
-        nodes = Cluster(hosts.lab_state).nodes()
+        cluster = Cluster(hosts.lab_state)
+        nodes = cluster.nodes()
     except (OSError, consul.ConsulException) as error:
         raise NotReadyError(f"the cluster does not answer: {error}") from None
     for name, host in sorted(hosts.hosts.items()):
@@ -152,6 +156,20 @@ def status(inventory: InventoryPath = LOCAL) -> None:
             "server" if server else nodes.get(name, "absent"),
         )
     CONSOLE.print(table)
+    for line in _placement_lines(cluster.system_placements()):
+        CONSOLE.print(line, soft_wrap=True)
+
+
+def _placement_lines(placements: list[Placement]) -> list[str]:
+    """One line a system job, and one for each host on which it does not run."""
+    lines = []
+    for job, hosts in groupby(placements, key=attrgetter("job")):
+        each = list(hosts)
+        runs = [one.host for one in each if one.why_not is None]
+        names = f": {', '.join(runs)}" if runs else ""
+        lines.append(f"system job {job} runs on {len(runs)} of {len(each)} hosts{names}")
+        lines += [f"  {one.host}: {one.why_not}" for one in each if one.why_not is not None]
+    return lines
 
 
 def ssh(host: str, inventory: InventoryPath = LOCAL) -> None:

@@ -10,6 +10,17 @@ variable "id" {
   default     = "web"
 }
 
+variable "type" {
+  description = "What Nomad places: service (one allocation, on node) or system (one on every host, new hosts included)."
+  type        = string
+  default     = "service"
+
+  validation {
+    condition     = contains(["service", "system"], var.type)
+    error_message = "The type must be service or system."
+  }
+}
+
 variable "path" {
   description = "Way between proxy and application: tcp-loopback, sharedvolume (one network namespace), tcp-bridge, sharedvolume-bridge, tcp-published (two on the engine's bridge), combined and combined-bridge (one container, over a Unix socket)."
   type        = string
@@ -21,7 +32,7 @@ variable "path" {
 }
 
 variable "node" {
-  description = "Name of the Nomad node; a deployment never moves to another one."
+  description = "Name of the Nomad node; a deployment never moves to another one. Of no use to type system."
   type        = string
   default     = "lab-2"
 }
@@ -112,6 +123,7 @@ variable "memory_mb" {
 }
 
 locals {
+  pinned   = var.type == "service"
   combined = contains(["combined", "combined-bridge"], var.path)
   bridged  = contains(["tcp-bridge", "sharedvolume-bridge", "tcp-published", "combined-bridge"], var.path)
   unix     = local.combined || contains(["sharedvolume", "sharedvolume-bridge"], var.path)
@@ -211,13 +223,17 @@ EOT
 
 job "web" {
   id          = var.id
-  type        = "service"
+  type        = var.type
   datacenters = ["dc1"]
 
   # A benchmark's allocation never silently moves or comes back as another one.
-  constraint {
-    attribute = "${node.unique.name}"
-    value     = var.node
+  dynamic "constraint" {
+    for_each = local.pinned ? [var.node] : []
+
+    content {
+      attribute = "${node.unique.name}"
+      value     = constraint.value
+    }
   }
 
   update {
@@ -237,14 +253,23 @@ job "web" {
       mode     = "fail"
     }
 
-    reschedule {
-      attempts  = 0
-      unlimited = false
+    # Nomad refuses both in a system job, which has no other host to go to.
+    dynamic "reschedule" {
+      for_each = local.pinned ? [0] : []
+
+      content {
+        attempts  = reschedule.value
+        unlimited = false
+      }
     }
 
-    disconnect {
-      lost_after = "1h"
-      replace    = false
+    dynamic "disconnect" {
+      for_each = local.pinned ? ["1h"] : []
+
+      content {
+        lost_after = disconnect.value
+        replace    = false
+      }
     }
 
     network {

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from nomad.api.exceptions import (
 )
 
 from collector.campaign.errors import BlockFailed, NotReadyError, UsageError
+from collector.campaign.placement import Placement, pinned, placements
 
 # What is retried is told when patience ends, not line by line.
 stamina.instrumentation.set_on_retry_hooks([])
@@ -176,6 +178,22 @@ class Cluster:
         except BlockFailed as error:
             raise NotReadyError(f"{error} (make status)") from None
         return {node["Name"]: node["Status"] for node in listed}
+
+    def system_placements(self) -> list[Placement]:
+        """Say of every system job on which hosts it runs, on which not, and why not."""
+        found = []
+        nodes = _patiently(self._api.nodes.get_nodes)
+        for stub in _patiently(self._api.jobs.get_jobs):
+            if stub["Type"] == "system" and not stub["Stop"]:
+                dry_run = partial(self._dry_run, stub["ID"])
+                found += placements(stub, nodes, self._allocations(stub["ID"]), dry_run)
+        return found
+
+    def _dry_run(self, identity: str, node: str) -> dict[str, Any]:
+        """Ask what Nomad would do with the job on this node alone; nothing comes of it."""
+        job = pinned(_patiently(self._api.job.get_job, identity), node)
+        asked = {"Job": job, "Diff": False, "PolicyOverride": False}
+        return dict(_patiently(self._api.job.plan_job, identity, asked))
 
     def job_lines(self, identity: str) -> list[str]:
         """Return the last lines of every task of a job's allocations."""

@@ -39,7 +39,7 @@ def test_a_second_converge_changes_nothing_and_prints_no_secret(lab: Lab) -> Non
     recap = re.findall(
         r"^(\S+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=0\s+failed=0", done.stdout, re.M
     )
-    assert {name for name, _ in recap} == {"lab-1", "lab-2", "localhost"}
+    assert {name for name, _ in recap} == {"lab-1", "lab-2", "lab-3", "localhost"}
     assert {changed for _, changed in recap} == {"0"}
     kept = secrets_of(lab)
     assert len(kept) > 12
@@ -105,7 +105,8 @@ def answer(address: str, port: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("host", "address"), [("lab-1", "198.18.64.11"), ("lab-2", "198.18.64.12")]
+    ("host", "address"),
+    [("lab-1", "198.18.64.11"), ("lab-2", "198.18.64.12"), ("lab-3", "198.18.64.13")],
 )
 def test_nothing_answers_a_stranger(lab: Lab, host: str, address: str) -> None:
     for port, process in listening(lab, host):
@@ -159,7 +160,9 @@ def test_nodes_say_what_they_are(lab: Lab) -> None:
         ["nomad", "node", "status", "-json"],
         env=lab.client_environment(), capture_output=True, text=True, check=True,
     )  # fmt: skip
-    (summary,) = json.loads(listed.stdout)
+    nodes = {one["Name"]: one for one in json.loads(listed.stdout)}
+    assert set(nodes) == {"lab-2", "lab-3"}
+    summary = nodes["lab-2"]
     shown = subprocess.run(
         ["nomad", "node", "status", "-json", summary["ID"]],
         env=lab.client_environment(), capture_output=True, text=True, check=True,

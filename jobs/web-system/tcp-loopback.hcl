@@ -1,0 +1,3 @@
+id   = "web-system"
+type = "system"
+path = "tcp-loopback"
