@@ -119,7 +119,7 @@ def test_groups_in_a_circle_end(listing: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("data", [{}, {"_meta": {"hostvars": {}}}, {"all": {"children": []}}])
 def test_an_inventory_without_hosts_is_refused(data: dict[str, Any]) -> None:
-    assert messages(data) == ["inventory: groups: no host in any of servers, clients, load"]
+    assert messages(data) == ["inventory: groups: no host in any of servers, clients, peers, load"]
 
 
 @pytest.mark.parametrize("data", [[1], "x", {"_meta": []}, {"clients": {"hosts": "lab"}}, {"a": 7}])
@@ -147,7 +147,7 @@ def test_200_hosts_take_bounded_time() -> None:
 def test_ansible_reads_the_files(tmp_path: Path) -> None:
     path = tmp_path / "hosts.yml"
     path.write_text(json.dumps({"all": {"vars": {"lab_id": "x", "lab_state": "/srv/x"}}}))
-    with pytest.raises(BadInputError, match="no host in any of servers, clients, load"):
+    with pytest.raises(BadInputError, match="no host in any of servers, clients, peers, load"):
         load_inventory(path)
     variables = {"ansible_host": "lab.example", "lab_kind": "cloud", "lab_emulated": False}
     variables |= {"lab_arch": "aarch64", "lab_cpus": [3, 2], "lab_id": "x", "lab_state": "/srv/x"}
