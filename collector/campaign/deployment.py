@@ -63,6 +63,16 @@ def endpoint(allocation: Mapping[str, Any], tls: bool) -> str:
     raise BlockFailed(f"{allocation['JobID']}: its group has no port labelled http")
 
 
+def lab_variables(state: Path, images: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that are the same in every job of a lab, where a job declares them."""
+    password = state / "secrets" / "mesh" / "database"
+    return {
+        **{f"image_{name}": reference for name, reference in images.items()},
+        "mesh_ca": (state / "secrets" / "tls" / "ca.pem").read_text(),
+        **({"database_password": password.read_text().strip()} if password.exists() else {}),
+    }
+
+
 def sidecars(job: Mapping[str, Any]) -> list[str]:
     """Return the mesh tasks of a job; none for a job without a mesh."""
     return [

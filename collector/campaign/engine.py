@@ -25,6 +25,7 @@ from collector.campaign.deployment import (
     Order,
     Place,
     containers_of,
+    lab_variables,
     orders,
 )
 from collector.campaign.errors import BlockFailed, CampaignError, NotReadyError
@@ -74,12 +75,8 @@ class Engine:
         state = inventory.lab_state
         self._ssh = state / "ssh"
         self._cluster = Cluster(state)
-        fixed = {f"image_{name}": reference for name, reference in images.items()}
         self._mesh = Mesh(state)
-        password = state / "secrets" / "mesh" / "database"
-        if password.exists():
-            fixed["database_password"] = password.read_text().strip()
-        fixed["mesh_ca"] = (state / "secrets" / "tls" / "ca.pem").read_text()
+        fixed = lab_variables(state, images)
         self._deployer = Deployer(self._cluster, self._mesh, root, fixed, state / "secrets")
         self._observers: dict[str, Remote] = {}
         self._runners: dict[str, Remote] = {}

@@ -165,13 +165,18 @@ def _explained() -> Iterator[None]:
             f"Consul refuses the engine's token: {error}. "
             "Make it anew: ansible-playbook lab.yml --tags cluster"
         ) from None
+    except requests.exceptions.SSLError as error:
+        raise NotReadyError(
+            f"Consul's certificate is refused: {error}. Make the hosts' anew: remove the folders "
+            "under secrets/tls in the lab's state, then ansible-playbook lab.yml --tags cluster"
+        ) from None
     except (ConsulException, requests.RequestException) as error:
         raise BlockFailed(f"Consul does not answer: {error}") from None
 
 
 def _passes(error: Exception) -> bool:
     """Whether asking again may help: the agent was gone, or the cluster had no leader."""
-    final = (ACLPermissionDenied, ACLDisabled, BadRequest)
+    final = (ACLPermissionDenied, ACLDisabled, BadRequest, requests.exceptions.SSLError)
     kinds = (ConsulException, requests.RequestException)
     return isinstance(error, kinds) and not isinstance(error, final)
 

@@ -37,13 +37,15 @@ def _cpuinfo(*names: str) -> str | None:
 def environment(cpus: list[int]) -> dict[str, Any]:
     """Return kernel, CPU, mitigations, governor, limits, versions; None where not to be known."""
     cpu = Path(f"/sys/devices/system/cpu/cpu{cpus[0]}")
+    flags = (_cpuinfo("flags", "Features") or "").split()
     return {
         "kernel": os.uname().release,
         "cmdline": _first(PROC / "cmdline"),
         "machine": os.uname().machine,
         "cpu_model": _cpuinfo("model name", "CPU part"),
         "microcode": _cpuinfo("microcode"),
-        "hypervisor": "hypervisor" in (_cpuinfo("flags") or "").split(),
+        "hypervisor": "hypervisor" in flags,
+        "aes": "aes" in flags,
         "governor": _first(cpu / "cpufreq/scaling_governor"),
         "smt_siblings": _first(cpu / "topology/thread_siblings_list"),
         "cache": {
