@@ -1,7 +1,7 @@
 """How long a mesh takes from registering a deployment to its first good answer, one at a time.
 
-Deploys the web topology through the mesh, Unix sockets at both ends, on a lab that is up; prints each
-time, their median, and the same of direct TCP beside it. Target: median of 10 at most 10 s.
+Deploys the web topology through the mesh, Unix sockets at both ends, on a lab that is up; prints
+each time, their median, and the same of direct TCP beside it. Target: median of 10 at most 10 s.
 
     python benchmarks/mesh.py [-i INVENTORY] [--times N]
 """

@@ -1,8 +1,8 @@
 """The stream program beside independent peers, on this machine, pinned alike, round by round.
 
 Prints MB/s over a Unix socket and over loopback TCP of the stream program and of socat (both ends,
-the same block size), iperf3's over loopback TCP, and the ratio that matters: Unix over TCP. Bar: the
-ratios agree within 15 %. Compiles the program; socat and iperf3 are Debian's.
+the same block size), iperf3's over loopback TCP, and the ratio that matters: Unix over TCP. Bar:
+the ratios agree within 15 %. Compiles the program; socat and iperf3 are Debian's.
 
     python benchmarks/stream.py [--rounds N] [--cpu CPU]
 """

@@ -14,9 +14,7 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
-import consul
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -129,22 +127,10 @@ def status(inventory: InventoryPath = LOCAL) -> None:
         campaign = Campaign(path.parent, Plan.from_json(path.read_bytes()))
         done, planned = len(campaign.sealed()), len(campaign.plan.blocks)
         CONSOLE.print(f"campaign {campaign.plan.campaign}: {done} of {planned} blocks")
-    environment = read_environment(hosts.lab_state)
-    address = urlsplit(environment["CONSUL_HTTP_ADDR"])
-    client = consul.Consul(
-        host=address.hostname,
-        port=address.port,
-        scheme="https",
-        token=environment["CONSUL_HTTP_TOKEN"],
-        verify=environment["CONSUL_CACERT"],
-    )
     table = Table("host", "address", "groups", "Consul", "Nomad", box=None)
-    try:
-        members = {one["Node"] for one in client.catalog.nodes()[1]}
-        cluster = Cluster(hosts.lab_state)
-        nodes = cluster.nodes()
-    except (OSError, consul.ConsulException) as error:
-        raise NotReadyError(f"the cluster does not answer: {error}") from None
+    members = Mesh(hosts.lab_state).members()
+    cluster = Cluster(hosts.lab_state)
+    nodes = cluster.nodes()
     for name, host in sorted(hosts.hosts.items()):
         groups = [group for group, members_of in hosts.groups.items() if name in members_of]
         server = "servers" in groups and name not in nodes

@@ -11,7 +11,6 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import nomad
 import stamina
@@ -53,11 +52,11 @@ class Cluster:
     def __init__(self, state: Path) -> None:
         self._environment = read_environment(state)
         self._binary = state / "bin" / "nomad"
-        address = urlsplit(self._environment["NOMAD_ADDR"])
+        # The address whole: with host and port the library lets NOMAD_ADDR, which may be another
+        # cluster's, have its way.
         self._api = nomad.Nomad(
-            host=address.hostname,
-            port=address.port,
-            secure=True,
+            address=self._environment["NOMAD_ADDR"],
+            namespace="default",
             token=self._environment["NOMAD_TOKEN"],
             verify=self._environment["NOMAD_CACERT"],
             timeout=30,

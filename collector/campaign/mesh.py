@@ -42,14 +42,12 @@ class Mesh:
         self._servers = self._client(str(address.hostname), address.port or 443)
 
     def _client(self, host: str, port: int) -> consul.Consul:
-        return consul.Consul(
-            host=host,
-            port=port,
-            scheme="https",
-            token=self._token,
-            verify=self._ca,
-            connections_timeout=ANSWER_S,
+        client = consul.Consul(
+            host=host, port=port, scheme="https", verify=self._ca, connections_timeout=ANSWER_S
         )
+        # Not by argument: there CONSUL_HTTP_TOKEN, which may be another cluster's, has its way.
+        client.token = self._token
+        return client
 
     def check(self) -> None:
         """Refuse to start without a mesh; ``NotReadyError`` says what is missing."""
@@ -60,6 +58,12 @@ class Mesh:
                 "the experiment asks for a mesh, and this cluster has none (no intention for '*'). "
                 "Make it: ansible-playbook lab.yml --tags cluster"
             )
+
+    def members(self) -> set[str]:
+        """Return the hosts that Consul's catalog has."""
+        with _explained():
+            _, listed = _patiently(self._servers.catalog.nodes)
+        return {str(one["Node"]) for one in listed}
 
     def allow(self, identity: str) -> None:
         """Let a deployment's client talk to its server, and to nobody else."""
