@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Lab
-from test_cluster import secrets_of
+from test_cluster import answer, listening, secrets_of
 from test_measure import header, rows
 
 MINE = Path("tests/lab/experiments")
@@ -114,3 +114,24 @@ def test_the_database_answers_through_every_way(lab: Lab) -> None:
         assert run["state"] == "good", run["reasons"]
         assert run["requests"] > 100
         assert run["latency_p99_s"] > 0
+
+
+def test_nothing_of_a_mesh_answers_a_stranger(lab: Lab) -> None:
+    """Every listener of both hosts while a mesh is up: nginx serves, everything else refuses."""
+    lab.run(
+        "nomad", "job", "run", "-var=id=ports", f"-var-file={lab.state}/mesh.hcl",
+        "-var-file=jobs/mesh/web-mesh-unix.hcl", "jobs/mesh.nomad.hcl", client=True,
+    )  # fmt: skip
+    try:
+        seen = {}
+        for host, address in (("lab-2", "198.18.64.12"), ("lab-3", "198.18.64.13")):
+            for port, process in listening(lab, host):
+                seen[process] = said = answer(address, port)
+                print(f"{host} {port} {process}: {said}")
+                if process not in ("sshd", "nginx"):
+                    assert " 200 " not in said, f"{process} on {port} answers: {said}"
+                    assert "HTTP/1.1 200" not in said, f"{process} on {port} answers: {said}"
+        assert "envoy" in seen
+        assert "200" in seen["nginx"] or "502" in seen["nginx"]
+    finally:
+        lab.run("nomad", "job", "stop", "-purge", "ports", client=True)
