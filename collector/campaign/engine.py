@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from paramiko import SSHException
 
-from collector.blockfile import BLOB_NAME, BlockFileError, block_name, read_lines
+from collector.blockfile import block_name
 from collector.campaign.cluster import Cluster
 from collector.campaign.deployment import (
     LOAD,
@@ -29,17 +29,16 @@ from collector.campaign.deployment import (
     orders,
 )
 from collector.campaign.errors import BlockFailed, CampaignError, NotReadyError
+from collector.campaign.fetch import failed_runs, fetch_block
 from collector.campaign.folder import Campaign
 from collector.campaign.mesh import Mesh
 from collector.campaign.progress import Events
 from collector.campaign.proofs import NAME as PROOFS
 from collector.campaign.proofs import Prover, write_proofs
 from collector.campaign.remote import (
-    REMOTE_BLOCKS,
     Remote,
     ask_all,
     connect,
-    fetch_file,
     forwarded,
     push,
 )
@@ -54,7 +53,6 @@ LOCK_S: Final = 45.0
 TIMEOUT_S: Final = 2.0
 GRACE_S: Final = 30.0
 REQUESTS_LIMIT_S: Final = 300.0
-FETCH_S: Final = 30.0
 AGENT_PORT: Final = 8501
 INSIDE: Final = "/local/load"
 RUN_INSIDE: Final = ("sudo", "-n", "/usr/local/lib/socklab/run-inside")
@@ -163,7 +161,7 @@ class Engine:
         """Do every block that is not done, in the plan's order."""
         total = len(self.plan.blocks)
         for (number, attempt), path in self.campaign.unsettled().items():
-            problem = self._failed_runs(path)
+            problem = failed_runs(path)
             self.campaign.record(number, attempt, problem or "whole", bool(problem), {})
         self._prove()
         for block in self.plan.blocks:
@@ -254,9 +252,9 @@ class Engine:
             answer = self._measure(block, attempt, header, bindings)
             moved = self._moved(wanted, bindings)
             clock.end("measure")
-            path = self._fetch(block, attempt, answer)
+            path = fetch_block(self.campaign, runner, block, attempt, answer["blobs"])
             clock.end("fetch")
-            problem = moved or self._failed_runs(path)
+            problem = moved or failed_runs(path)
             redo = problem is not None and not last
             self.campaign.record(block.block, attempt, problem or "whole", redo, clock.stages)
             with suppress(BlockFailed):  # the block is here: what stays there is only litter
@@ -436,46 +434,6 @@ class Engine:
         figure = TOOLS[block.load.tool].figure(message["stdout"].encode())
         return f"{text}: {figure or 'no figure'}"
 
-    def _fetch(self, block: Block, attempt: int, answer: dict[str, Any]) -> Path:
-        """Bring the sealed file and its blobs here and check them.
-
-        What the host says is not trusted: names follow from the plan, or are refused.
-        """
-        name = block_name(block.block, attempt)
-        blobs = [one for one in answer["blobs"] if BLOB_NAME.fullmatch(one)]
-        if len(blobs) != len(answer["blobs"]) or not all(
-            one.startswith(f"{name}.") for one in blobs
-        ):
-            raise BlockFailed(f"{block.load_host} offers files that are none of this block's")
-        sftp = self._runners[block.load_host].connection.sftp()
-        sftp.get_channel().settimeout(FETCH_S)
-        folder = f"{REMOTE_BLOCKS}/{self.plan.campaign}"
-        for one in [*blobs, f"{name}.jsonl"]:
-            draft = self.campaign.blocks / f"{one}.part"
-            fetch_file(sftp, f"{folder}/{one}", draft)
-            if one in blobs:
-                digest = hashlib.sha256(draft.read_bytes()).hexdigest()
-                if f".{digest}." not in one:
-                    raise BlockFailed(f"fetched blob {one} does not verify")
-            else:
-                self._verify(draft, block, attempt)
-            draft.chmod(0o440)
-            draft.rename(self.campaign.blocks / one)
-        return self.campaign.blocks / f"{name}.jsonl"
-
-    def _verify(self, path: Path, block: Block, attempt: int) -> None:
-        """Check the chain, and that this is the block that was asked for."""
-        try:
-            bodies = [body for _, body in read_lines(path)]
-        except BlockFileError as error:
-            raise BlockFailed(f"fetched file does not verify: {error}") from None
-        found = [bodies[0].get(key) for key in ("campaign", "block", "attempt")]
-        runs = [body.get("run") for body in bodies if body["type"] == "run"]
-        if found != [self.plan.campaign, block.block, attempt] or runs != [
-            run.run for run in block.runs
-        ]:
-            raise BlockFailed(f"fetched file is not block {block.block}, attempt {attempt}")
-
     def _moved(self, wanted: list[tuple[Order, str]], bindings: dict[str, Any]) -> str | None:
         """Say which deployment did not outlive the block; its runs stay on record, superseded."""
         for order, identity in wanted:
@@ -484,17 +442,6 @@ class Engine:
             if self._cluster.running(identity) != ours:
                 return f"{identity}: its allocation did not outlive the block"
         return None
-
-    def _failed_runs(self, path: Path) -> str | None:
-        """Say which runs of a sealed block ended badly: the block is then redone whole."""
-        bad = [
-            f"{body['arm']}/{body['copy']} {part} exit code {body[part]['exit_code']}"
-            for _, body in read_lines(path)
-            if body["type"] == "run"
-            for part in ("warmup", "measure")
-            if body[part]["exit_code"] != 0
-        ]
-        return f"failed runs: {', '.join(bad)}" if bad else None
 
 
 def _ends(block: Block) -> list[str]:
