@@ -1,13 +1,14 @@
 """Published results, as printed, and whether our ratios confirm their direction.
 
-Absolute figures belong to their machines; ratios are what is compared. Every published cell is one
-run (``ab -n 1000 -c 1 -l`` after a warm-up, nginx -> gunicorn/starlette, no upstream keepalive,
-December 2021), so its own ratio has no interval.
+Absolute figures belong to their machines; ratios are what is compared. No published figure comes
+with an interval. Two sets are here: a web application in containers (``ab -n 1000 -c 1 -l`` after a
+warm-up, nginx -> gunicorn/starlette, no upstream keepalive, one run a cell, December 2021), and
+bytes through two Envoys (sockbench, July 2021).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -16,6 +17,8 @@ from analysis.metric import PRIMARY
 from analysis.verdict import Verdict
 
 EXPERIMENT: Final = "web-published"
+STREAM_EXPERIMENT: Final = "mesh-stream"
+TRANSFER: Final = "transfer_bytes_per_s"
 CONCURRENCY: Final = 1
 Outcome = Literal["confirmed", "contradicted", "undetectable"]
 
@@ -60,13 +63,34 @@ CONTAINER_TO_CONTAINER: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedTransfer:
+    """One published rate through a mesh, as printed; ``arm`` is the path that it stands for."""
+
+    where: str
+    arm: str
+    printed_arm: str
+    transfer_mb_per_s: float
+
+
+BETWEEN: Final = "an x86_64 and an ARM host, 10 Gb/s network"
+
+THROUGH_ENVOY: Final = (
+    PublishedTransfer(BETWEEN, "mesh-tcp", "TCP", 264.980),
+    PublishedTransfer(BETWEEN, "mesh-unix", "UDS", 296.094),
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Replication:
-    """A published ratio beside ours. ``outcome`` is None outside the replication experiment."""
+    """A published ratio beside ours. ``outcome`` is None outside the replication experiment.
+
+    ``published_consistent``: None where nothing is printed by which to tell.
+    """
 
     where: str
     comparison: str
     published_ratio: float
-    published_consistent: bool
+    published_consistent: bool | None
     ours: Verdict
     outcome: Outcome | None
 
@@ -84,6 +108,12 @@ def published_ratio(where: str, arm: str) -> tuple[float, bool]:
     return ratio, all(row.consistent for row in both)
 
 
+def published_transfer_ratio() -> float:
+    """Rate from Unix socket to Unix socket over that from loopback TCP to loopback TCP: 1.117."""
+    rates = {row.arm: row.transfer_mb_per_s for row in THROUGH_ENVOY}
+    return rates["mesh-unix"] / rates["mesh-tcp"]
+
+
 def outcome(published: float, ours: Verdict) -> Outcome:
     """Direction only: undetectable unless ours is *different*, then whether the sides agree."""
     if ours.word != "different" or ours.ratio is None:
@@ -94,18 +124,29 @@ def outcome(published: float, ours: Verdict) -> Outcome:
 def replicate(
     verdicts: Sequence[Verdict], paths: dict[str, str], experiment: str
 ) -> list[Replication]:
-    """Each published sharedvolume/tcp and combined/tcp ratio beside each of ours.
+    """Each published ratio beside each of ours that contrasts the same two paths.
 
-    ``paths``: arm -> path. Only throughput contrasts whose baseline is some TCP path count.
+    ``paths``: arm -> path. A web application counts by its throughput, a stream by its payload a
+    second; a contrast of any other metric has no published ratio.
     """
-    found = []
+    found: list[Replication] = []
     for verdict in verdicts:
-        arm = family(paths.get(verdict.arm, verdict.arm))
-        base = family(paths.get(verdict.baseline, verdict.baseline))
-        if verdict.metric != PRIMARY or base != "tcp" or arm not in ("sharedvolume", "combined"):
-            continue
-        for where in (LOCAL, X86, ARM64):
-            ratio, consistent = published_ratio(where, arm)
-            said = outcome(ratio, verdict) if experiment == EXPERIMENT else None
-            found.append(Replication(where, f"{arm}/tcp", ratio, consistent, verdict, said))
+        arm = paths.get(verdict.arm, verdict.arm)
+        base = paths.get(verdict.baseline, verdict.baseline)
+        if verdict.metric == PRIMARY:
+            found += _beside_web(verdict, family(arm), family(base), experiment)
+        elif verdict.metric == TRANSFER and (arm, base) == ("mesh-unix", "mesh-tcp"):
+            ratio = published_transfer_ratio()
+            said = outcome(ratio, verdict) if experiment == STREAM_EXPERIMENT else None
+            found.append(Replication(BETWEEN, f"{arm}/{base}", ratio, None, verdict, said))
     return found
+
+
+def _beside_web(verdict: Verdict, arm: str, base: str, experiment: str) -> Iterator[Replication]:
+    """The published sharedvolume/tcp and combined/tcp ratios; any TCP path may be the baseline."""
+    if base != "tcp" or arm not in ("sharedvolume", "combined"):
+        return
+    for where in (LOCAL, X86, ARM64):
+        ratio, consistent = published_ratio(where, arm)
+        said = outcome(ratio, verdict) if experiment == EXPERIMENT else None
+        yield Replication(where, f"{arm}/tcp", ratio, consistent, verdict, said)

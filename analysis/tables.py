@@ -17,7 +17,7 @@ import pandas as pd
 
 from analysis.contrast import CELL, Cell
 from analysis.mesh import Added, Mesh
-from analysis.published import CONTAINER_TO_CONTAINER
+from analysis.published import CONTAINER_TO_CONTAINER, THROUGH_ENVOY
 from analysis.summary import Analysis
 from analysis.verdict import Verdict
 
@@ -61,6 +61,7 @@ def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
                 for row in CONTAINER_TO_CONTAINER
             ]
         ),
+        "published_transfer": pd.DataFrame([dataclasses.asdict(row) for row in THROUGH_ENVOY]),
         "replication": pd.DataFrame(
             [
                 {**_cell(r.ours.cell), "where": r.where, "comparison": r.comparison,

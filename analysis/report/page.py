@@ -25,7 +25,15 @@ from analysis import __version__, wording
 from analysis.contrast import Cell
 from analysis.cpu import LOAD, TOTAL
 from analysis.metric import CLOSED_LOOP, PRIMARY, Metric, metrics_in, metrics_of, words_of
-from analysis.published import ARM64, CONTAINER_TO_CONTAINER, LOCAL, X86, published_ratio
+from analysis.published import (
+    ARM64,
+    CONTAINER_TO_CONTAINER,
+    LOCAL,
+    THROUGH_ENVOY,
+    X86,
+    published_ratio,
+    published_transfer_ratio,
+)
 from analysis.report import judged, measured
 from analysis.report.chart import Chart, in_cell
 from analysis.report.mesh_view import mesh_cells
@@ -161,6 +169,8 @@ def render(analysis: Analysis, shown: Mapping[str, pd.DataFrame]) -> str:
         cells=list(_cells(analysis)),
         medians=_medians,
         published=_published(),
+        transfers=THROUGH_ENVOY,
+        transfer_ratio=published_transfer_ratio(),
         places=(LOCAL, X86, ARM64),
         downloads={f"{name}.csv": _download(table) for name, table in shown.items()},
         style=style,

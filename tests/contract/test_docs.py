@@ -293,9 +293,10 @@ def test_topology_of_the_tutorial_takes_what_the_engine_sets(tree: Path) -> None
 def spoken() -> str:
     """What the sources can say: texts that a source breaks over lines are joined."""
     found = []
-    for folder in ("collector", "analysis", "roles", "playbooks", "inventories"):
+    folders = ("collector", "analysis", "roles", "playbooks", "inventories", "jobs", "workloads")
+    for folder in folders:
         for path in sorted((ROOT / folder).rglob("*")):
-            if path.suffix in (".py", ".yml") and path.is_file():
+            if path.suffix in (".py", ".yml", ".hcl") and path.is_file():
                 found.append(re.sub(r"\"\s*\n\s*[rf]?\"", "", path.read_text()))
     found.append((ROOT / "Makefile").read_text())
     return " ".join(" ".join(found).split()).replace('\\"', '"')
