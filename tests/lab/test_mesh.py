@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -69,7 +70,8 @@ def test_sidecars_are_equal_and_on_record(campaign: Path) -> None:
 
 
 def test_the_report_shows_the_proofs(lab: Lab, campaign: Path) -> None:
-    text = (lab.state / "results" / "report" / "mesh-web" / "report.html").read_text()
+    report = lab.state / "results" / "report" / "mesh-web" / "report.html"
+    text = html.unescape(report.read_text())
     assert campaign.name in text
     for one in json.loads((campaign / "proofs.json").read_text())["proofs"]:
         assert one["claim"] in text
