@@ -10,8 +10,6 @@ from analysis.metric import PRIMARY, Metric, metric_of, primary_of, words_of
 from analysis.summary import Analysis
 from analysis.verdict import Verdict
 
-ANSWER_CONTRASTS = 3
-
 
 def percent(ratio: float | None) -> str:
     """A ratio as a signed change: 1.123 -> ``+12.3 %``; ``none`` where there is none."""
@@ -131,7 +129,7 @@ def _blocks(analysis: Analysis) -> str:
 
 
 def answer(analysis: Analysis) -> list[str]:
-    """Two to four plain lines, and before them one for proofs that did not hold."""
+    """The findings' lines, and before them one for proofs that did not hold."""
     warning = proof_line(analysis)
     return [*([warning] if warning else []), *findings(analysis)]
 
@@ -149,12 +147,9 @@ def proof_line(analysis: Analysis) -> str | None:
 
 
 def findings(analysis: Analysis) -> list[str]:
-    """Two to four plain lines: where and how, then what each contrast came to."""
-    pairs = list(analysis.plan.contrasts)
-    lines = [_contrast_line(analysis, arm, base) for arm, base in pairs]
-    shown = lines[: ANSWER_CONTRASTS - 1]
-    rest = lines[ANSWER_CONTRASTS - 1 :]
-    return [conditions_line(analysis), *shown, *([" ".join(rest)] if rest else [])]
+    """Plain lines: where and how, then one for what each contrast came to."""
+    lines = [_contrast_line(analysis, arm, base) for arm, base in analysis.plan.contrasts]
+    return [conditions_line(analysis), *lines]
 
 
 def _contrast_line(analysis: Analysis, arm: str, base: str) -> str:

@@ -65,18 +65,18 @@ def test_terminal_output_is_the_golden_one(found: Analysis) -> None:
     assert terminal(found) == GOLDEN.read_text(encoding="utf-8")
 
 
-def test_the_answer_names_placement_path_and_conditions_in_four_lines(tmp_path: Path) -> None:
+def test_the_answer_names_placement_path_and_conditions_a_line_a_contrast(tmp_path: Path) -> None:
     arms = {"a": 1.0, "b": 1.2, "c": 1.0, "d": 0.9, "e": 1.0}
     values = {arm: {"path": f"tcp-{arm}"} for arm in arms}
     lines = answer(made(tmp_path, arms=arms, arm_values=values))
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert lines[0] == (
         "Placement same_core on lab-2 (virtual, x86_64), wrk, 16 connections, keepalive=true, "
         "quick profile (first look), 8 blocks."
     )
     assert lines[1].startswith("b (path tcp-b) vs a (path tcp-a): +")
-    assert "d (path tcp-d)" in lines[3]
-    assert "e (path tcp-e)" in lines[3]
+    assert lines[3].startswith("d (path tcp-d) vs a (path tcp-a): -")
+    assert lines[4].startswith("e (path tcp-e) vs a (path tcp-a): ")
 
 
 def test_several_cells_are_counted_in_the_answer(tmp_path: Path) -> None:
