@@ -21,7 +21,7 @@ def secrets_of(lab: Lab) -> dict[str, str]:
     """Every secret that the controller keeps, in the forms in which it is used."""
     found = {}
     for path in sorted((lab.state / "secrets").rglob("*")):
-        if path.is_file() and path.parent.name in ("consul", "nomad", "registry"):
+        if path.is_file() and path.parent.name in ("consul", "nomad", "registry", "mesh"):
             if path.name in ("auth.json", "ca.crt", "digest"):
                 continue
             text = path.read_text().strip()
