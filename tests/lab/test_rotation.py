@@ -22,6 +22,9 @@ from cryptography import x509
 from filelock import FileLock
 from test_cluster import secrets_of
 
+# Minutes: CI runs it as a part of its own.
+pytestmark = pytest.mark.long
+
 # (host, port, what Nomad's RPC wants to hear before TLS begins)
 LISTENERS = [
     *[(host, port, "") for host in ("lab-1", "lab-2") for port in ("4646", "8501", "8503")],
@@ -261,7 +264,6 @@ def test_check_mode_leaves_it_out(lab: Lab) -> None:
     assert secrets_of(lab) == kept
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_rotation_is_ended_by_the_next(lab: Lab, moment: str) -> None:
     old = tokens(lab)

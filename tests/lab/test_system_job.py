@@ -147,7 +147,8 @@ def test_a_host_without_room_is_named_with_what_is_missing(lab: Lab) -> None:
         stop(lab, "roomy", "filler")
 
 
-def test_a_hundred_services_bind_one_and_the_same_path(lab: Lab) -> None:
+@pytest.mark.long
+def test_scale_of_a_hundred_services_on_one_and_the_same_path(lab: Lab) -> None:
     host = clients(lab)[0]
     began = time.monotonic()
     try:
