@@ -574,6 +574,9 @@ job "mesh" {
 
         content {
           driver = "docker"
+          # Nothing is lost with a client that only waits, and the first process of a container
+          # that handles no signal would wait for the end of the kill timeout.
+          kill_signal = var.workload == "web" ? "SIGTERM" : "SIGKILL"
 
           config {
             image           = local.client.image

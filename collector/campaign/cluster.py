@@ -215,16 +215,21 @@ class Cluster:
         something still runs is not forgotten, for that would hide it from the next call.
         """
         problems = []
-        for identity in identities:
-            try:
-                self._stop(identity)
-            except BlockFailed as error:
-                problems.append(f"{identity}: {error}")
+        # All at once, then one after the other: they end side by side.
+        for step in (self._deregister, self._wait_stopped):
+            for identity in identities:
+                try:
+                    step(identity)
+                except BlockFailed as error:
+                    problems.append(f"{identity}: {error}")
         return problems
 
-    def _stop(self, identity: str) -> None:
+    def _deregister(self, identity: str) -> None:
         with suppress(URLNotFoundNomadException):
             _patiently(self._api.job.deregister_job, identity)
+
+    def _wait_stopped(self, identity: str) -> None:
+        with suppress(URLNotFoundNomadException):
             deadline = time.monotonic() + STOP_S
             while statuses := [
                 f"{one['ID'][:8]} is {one['ClientStatus']} on {one['NodeName']}"
