@@ -137,19 +137,19 @@ class Deployer:
         ports = ports_of(wanted)
         for order, identity in wanted:
             job = self.render(order, place, ports[order.key])
+            self._jobs[identity], self._ports[identity] = job, ports[order.key]
             if sidecars(job):
                 self._mesh.allow(identity)
             self._cluster.register(identity, job)
-            self._jobs[identity], self._ports[identity] = job, ports[order.key]
 
     def stop(self, identities: Sequence[str]) -> list[str]:
-        """Stop the jobs and take their edges away; returns what went wrong."""
+        """Stop the jobs and take away the edges that were allowed here; returns what went wrong."""
         problems = self._cluster.stop(list(identities))
-        for identity in identities:
-            self._jobs.pop(identity, None)
+        jobs = {one: self._jobs.pop(one) for one in identities if one in self._jobs}
         try:
-            for identity in set(self._mesh.allowed()) & set(identities):
-                self._mesh.forbid(identity)
+            for identity, job in jobs.items():
+                if sidecars(job):
+                    self._mesh.forbid(identity)
         except CampaignError as error:
             problems.append(str(error))
         return problems
@@ -188,10 +188,12 @@ class Deployer:
                 "endpoint": url,
             }
         self._bind_containers(found, observers)
-        for order, identity in wanted:
-            binding = found[order.key]
+        for binding in found.values():
             binding["body_bytes"] = self._wait_ready(binding, runner)
             binding["readiness_s"] = round(time.monotonic() - began, 3)
+        # Only now: the facts may be seconds late, and are no part of being ready.
+        for order, identity in wanted:
+            binding = found[order.key]
             binding["sidecars"] = self._sidecars(binding, sidecars(self._jobs[identity]))
         return found
 

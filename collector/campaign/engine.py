@@ -135,7 +135,7 @@ class Engine:
             self._mesh.forbid(identity)
         for name, observer in self._observers.items():
             with forwarded(observer.connection, AGENT_PORT) as port:
-                for one in self._mesh.sweep(("127.0.0.1", port)):
+                for one in self._mesh.sweep("127.0.0.1", port):
                     self.events.tell("wait", f"{name}: swept the registration {one}")
 
     def _remote(self, stack: ExitStack, host: Any, connection: Any, path: str) -> Remote:
@@ -188,7 +188,7 @@ class Engine:
         write_proofs(self.campaign.folder, self.plan.campaign, prover.prove())
 
     def _asking(self) -> str:
-        """The host from which proofs are asked: none of the topology's, where there is another."""
+        """The host from which proofs are asked: the first that generates load."""
         return self._inventory.group("load")[0].name
 
     def _left(self, blocks: int) -> float:

@@ -7,7 +7,7 @@ and takes it away after. Its token reaches names that begin with the engine's pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -106,19 +106,18 @@ class Mesh:
             raise BlockFailed(f"{name} is not registered in Consul")
         return str(listed[0]["ServiceAddress"]), int(listed[0]["ServicePort"])
 
-    def sweep(self, agent: tuple[str, int], keep: Iterable[str] = ()) -> list[str]:
+    def sweep(self, host: str, port: int) -> list[str]:
         """Deregister the engine's services that one host's agent still has; return their ids.
 
-        ``agent``: where the host's agent is reached; ``keep``: identities in use. A sidecar that
-        was killed leaves its registration; Consul would drop it only after its checks' minute.
+        ``host``, ``port``: where the agent is reached. A sidecar that was killed leaves its
+        registration; Consul would drop it only after its checks' minute.
         """
-        client = self._client(*agent)
-        using = tuple(f"{identity}-" for identity in keep)
+        client = self._client(host, port)
         swept = []
         with _explained():
             services = _patiently(client.agent.services)
             for one, body in services.items():
-                if str(body["Service"]).startswith(PREFIX) and not one.startswith(using or "\0"):
+                if str(body["Service"]).startswith(PREFIX):
                     _patiently(client.agent.service.deregister, one)
                     swept.append(one)
         return swept

@@ -153,3 +153,21 @@ def test_without_sidecar_there_is_nothing_to_run(tmp_path: Path) -> None:
     assert sidecar.findings(document) == [
         "service: connect.sidecar_service is missing: nothing to run Envoy for"
     ]
+
+
+def test_a_refused_registration_is_told_in_a_line_and_ends_with_1(tmp_path: Path) -> None:
+    consul = tmp_path / "bin" / "consul"
+    consul.parent.mkdir()
+    consul.write_text("#!/bin/sh\necho 'Permission denied: service:write' >&2\nexit 1\n")
+    consul.chmod(0o755)
+    path = tmp_path / "service.json"
+    path.write_text(json.dumps(definition(tmp_path)))
+    done = subprocess.run(
+        [sys.executable, "-I", str(PROGRAM), str(path)],
+        env={"PATH": f"{consul.parent}:/usr/bin:/bin", "SECRETS": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == (
+        "sidecar: Consul refuses the registration: Permission denied: service:write\n"
+    )

@@ -163,6 +163,7 @@ class Sidecar:
         self.secrets = Path(os.environ["SECRETS"])
         self.admin = self.secrets / "admin.sock"
         self.envoy: subprocess.Popen[bytes] | None = None
+        self.registered = False
         self.stopping = False
 
     def register(self) -> None:
