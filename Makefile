@@ -109,7 +109,7 @@ test-jobs: $(VENV)/.test ## Job files and their variables
 
 .PHONY: test-lab
 test-lab: $(VENV)/.test ## A live lab of its own (id socklab-test): up, measured, broken, down
-	$(call layer,lab) $(PYTEST) -x -m "not long" tests/lab
+	$(call layer,lab) $(PYTEST) -x --durations=12 -m "not long" tests/lab
 
 .PHONY: test-long
 test-long: $(VENV)/.test ## Kills in every stage, minutes each; one of them: make test-long part=cluster

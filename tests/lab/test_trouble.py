@@ -16,7 +16,8 @@ from pathlib import Path
 
 from conftest import LAB, ROOT, Lab, wait_for
 
-MEASURED = re.compile(r"wrk c=16: [\d,]+ requests/s")
+EXPERIMENT = "tests/lab/experiments/small.yml"
+MEASURED = re.compile(r"wrk c=4: [\d,]+ requests/s")
 
 
 def generators(lab: Lab, pattern: str = "(wrk|ab) ") -> list[int]:
@@ -55,10 +56,10 @@ def kill_group(process: subprocess.Popen[str], number: int) -> None:
 
 
 @contextmanager
-def measuring(lab: Lab, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A campaign of two blocks under way, started as its own session."""
-    argv = (sys.executable, "-m", "collector", "measure", "web", "--blocks", "2")
-    process = lab.popen(*argv, "--events", "plain", *arguments)
+def measuring(lab: Lab, blocks: int = 1) -> Iterator[subprocess.Popen[str]]:
+    """A new campaign under way, started as its own session."""
+    argv = (sys.executable, "-m", "collector", "measure", EXPERIMENT, "--blocks", str(blocks))
+    process = lab.popen(*argv, "--events", "plain", "--new")
     try:
         yield process
     finally:
@@ -66,36 +67,36 @@ def measuring(lab: Lab, *arguments: str) -> Iterator[subprocess.Popen[str]]:
             kill_group(process, signal.SIGKILL)
 
 
-def go_on(lab: Lab) -> Path:
+def go_on(lab: Lab, blocks: int = 1) -> Path:
     """Finish the newest campaign; check the sum, and that nothing is left on the hosts."""
-    done = lab.collector("measure", "web", "--blocks", "2", "--events", "plain")
+    done = lab.collector("measure", EXPERIMENT, "--blocks", str(blocks), "--events", "plain")
     assert "going on with campaign" in done.stdout
-    campaign = lab.campaigns("web")[-1]
+    campaign = lab.campaigns("small")[-1]
     said = lab.collector("collect", "--state", str(lab.state)).stdout
     (line,) = [one for one in said.splitlines() if one.startswith(campaign.name)]
-    assert re.search(r"8 planned = .* 0 quarantined \+ 0 missing", line), line
+    assert re.search(rf"{3 * blocks} planned = .* 0 quarantined \+ 0 missing", line), line
     assert ours(lab) == []
     assert generators(lab) == []
     return campaign
 
 
 def test_a_killed_controller_leaves_no_generator_and_is_gone_on_with(lab: Lab) -> None:
-    with measuring(lab, "--new") as process:
+    with measuring(lab, blocks=2) as process:
         read_until(process, r"block 2 of 2: .*requests/s")
-        sealed = sorted(lab.campaigns("web")[-1].glob("blocks/*.jsonl"))
+        sealed = sorted(lab.campaigns("small")[-1].glob("blocks/*.jsonl"))
         kill_group(process, signal.SIGKILL)
     wait_for(lambda: generators(lab) == [], 30, "the generator ended with its controller")
-    campaign = go_on(lab)
+    campaign = go_on(lab, blocks=2)
     assert [path.name for path in sealed] == ["b0001-a1.jsonl"]
     assert sealed[0].exists(), "a completed block was measured twice"
     assert not list(campaign.glob("blocks/b0001-a2*"))
 
 
 def test_ctrl_c_in_ansible_playbook(lab: Lab) -> None:
-    argv = ("ansible-playbook", "lab.yml", "--tags", "measure", "-e", "blocks=2", "-e", "new=true")
-    process = lab.popen(*argv)
+    argv = ("ansible-playbook", "lab.yml", "--tags", "measure", "-e", f"experiment={EXPERIMENT}")
+    process = lab.popen(*argv, "-e", "new=true")
     try:
-        said = read_until(process, r"block 1 of 2: .*requests/s")
+        said = read_until(process, r"block 1 of 1: .*requests/s")
         assert re.search(MEASURED, said), "figures appear while the playbook runs"
         os.killpg(process.pid, signal.SIGINT)
         process.wait(30)
@@ -111,23 +112,23 @@ def test_ctrl_c_in_ansible_playbook(lab: Lab) -> None:
 
 
 def test_a_killed_generator_costs_an_attempt_not_a_row(lab: Lab) -> None:
-    with measuring(lab, "--new") as process:
-        read_until(process, r"block 1 of 2: deploying")
+    with measuring(lab) as process:
+        read_until(process, r"block 1 of 1: deploying")
         pid = wait_for(lambda: generators(lab, "wrk .*-d 2s"), 60, "a measured part runs")[0]
         lab.on("lab-1", "kill", "-KILL", str(pid))
         read_until(process, r"block 1, attempt 1: failed runs")
         read_until(process, r"is done", 180)
-    campaign = lab.campaigns("web")[-1]
+    campaign = lab.campaigns("small")[-1]
     first = [one for one in attempts(campaign) if one["block"] == 1]
     assert [one["redo"] for one in first] == [True, False]
     said = lab.collector("collect", "--state", str(lab.state)).stdout
     (line,) = [one for one in said.splitlines() if one.startswith(campaign.name)]
-    assert re.search(r"8 planned = .* 0 missing", line), line
+    assert re.search(r"3 planned = .* 0 missing", line), line
     assert list(campaign.glob("blocks/b0001-a1.jsonl")), "the failed attempt stays on record"
 
 
 def test_a_second_command_is_refused_and_told_who_holds(lab: Lab) -> None:
-    with measuring(lab, "--new") as process:
+    with measuring(lab) as process:
         read_until(process, "deploying")
         refused = lab.run("make", f"lab={LAB}", "subnet=198.18.64.0/24", "lab", check=False)
         assert refused.returncode != 0
