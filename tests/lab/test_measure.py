@@ -12,6 +12,13 @@ from pyarrow import parquet
 from collector.blockfile import read_lines
 
 MINE = Path("tests/lab/experiments")
+# Gates that other work on the machine can fail. What is asserted here must hold on a busy one too.
+NOISE = {"little", "short_run", "client_bound", "steal", "clock_step"}
+
+
+def sound(run: dict) -> bool:  # type: ignore[type-arg]
+    """Whether a run is good, or invalid for nothing but the machine's noise."""
+    return {reason.split()[0] for reason in (run["reasons"] or "").split("; ") if reason} <= NOISE
 
 
 def rows(lab: Lab, table: str, campaign: str) -> list[dict]:  # type: ignore[type-arg]
