@@ -82,6 +82,7 @@ class Engine:
         self._stack = ExitStack()
         self._plan_sha256 = hashlib.sha256((campaign.folder / "plan.json").read_bytes()).hexdigest()
         self._spent: list[float] = []
+        self._gone: dict[str, str] = {}
 
     def __enter__(self) -> Engine:
         with ExitStack() as stack:
@@ -421,10 +422,15 @@ class Engine:
         snapshots = {name: answer["snapshot"] for name, answer in answers.items()}
         if when == "after":
             observers = {name: self._observers[name] for name in _ends(block)}
+            now = containers_of(bindings, observers)[binding["job"]]
             snapshots["containers"] = {
                 task: {"id": one["id"], "started_at": one["started_at"]}
-                for task, one in containers_of(bindings, observers)[binding["job"]].items()
+                for task, one in now.items()
             }
+            # Nomad tells of a dead task a moment later; by then the block may be over.
+            for task, one in binding["containers"].items():
+                if task not in now or now[task]["id"] != one["id"]:
+                    self._gone[binding["job"]] = task
         return snapshots
 
     def _figure(self, block: Block, run: Any, message: dict[str, Any]) -> str:
@@ -438,6 +444,8 @@ class Engine:
         """Say which deployment did not outlive the block; its runs stay on record, superseded."""
         for order, identity in wanted:
             bound = bindings[order.key]
+            if task := self._gone.get(identity):
+                return f"{identity}: the container of {task} did not outlive its run"
             ours = {bound[key] for key in ("allocation", "peer_allocation") if bound[key]}
             if self._cluster.running(identity) != ours:
                 return f"{identity}: its allocation did not outlive the block"
