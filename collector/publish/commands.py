@@ -71,13 +71,13 @@ def publish(
     with _errors(bucket):
         above = _checked(bucket, prefix, account)
         _say(f"reading {state / 'results'}")
-        with _bar("reading") as progress:
+        with _bar("reading") as (progress, _):
             site = read_site(Places(state), experiment, progress)
         for line in site.left_out:
             typer.echo(f"left out: {line}", err=True)
         store = open_bucket(bucket, f"{above}{site.campaign}/", account)
         _say(f"comparing with s3://{bucket}/{store.prefix}")
-        with _bar("comparing") as progress:
+        with _bar("comparing") as (progress, _):
             stored = store.look(site.items, progress)
         deviations = compare(site.items, stored)
         if check:
@@ -110,14 +110,7 @@ def _mend_all(
     """Send and mend, in order, one line each; with ``dry_run`` the lines alone."""
     would = "would " if dry_run else ""
     total = sum(one.item.size for one in deviations if one.item and one.cure == "send")
-    with _bar("sending") as progress:
-        done = 0
-
-        def sent(size: int) -> None:
-            nonlocal done
-            done += size
-            progress(done, total)
-
+    with _bar("sending", total) as (_, sent):
         for one in deviations:
             if one.item is None:
                 _say(f"left as it is: {one.name} {one.why}")
@@ -168,11 +161,18 @@ def _errors(bucket: str) -> Iterator[None]:
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal; elsewhere the lines that are printed anyway must do."""
+def _bar(
+    what: str, total: int | None = None
+) -> Iterator[tuple[Callable[[int, int], None], Callable[[int], None]]]:
+    """A bar on a terminal; elsewhere the lines that are printed anyway must do.
+
+    Gives two ways to move it: to (done, total), or by an amount, from any thread.
+    """
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal
-    ) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    shown = CONSOLE.is_terminal
+    with Progress(*columns, console=CONSOLE, transient=True, disable=not shown) as bar:
+        task = bar.add_task(what, total=total)
+        yield (
+            lambda done, total: bar.update(task, completed=done, total=total),
+            lambda size: bar.advance(task, size),
+        )
