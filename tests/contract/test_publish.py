@@ -9,10 +9,13 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
+import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,6 +40,7 @@ from collector.publish import commands
 from collector.publish.bucket import Bucket
 from collector.publish.site import IMMUTABLE, SHORT
 
+ROOT = Path(__file__).parents[2]
 MADE = blockfiles.Campaign(blocks=6)
 SECRET = b"canary-4c1d"
 MIB = 1024 * 1024
@@ -434,6 +438,87 @@ def test_interrupted_in_a_large_file_the_same_command_goes_on(
     assert large.publish().exit_code == 0
     sent = {params["Key"] for _, params in large.calls if "Body" in params}
     assert sent == {f"{MADE.name}/{name}" for name in large.names() - there}
+
+
+# Policies of docs/publishing.md
+
+NEEDS = {
+    "ListObjectsV2": {"s3:ListBucket"},
+    "HeadObject": {"s3:GetObject"},
+    "CopyObject": {"s3:GetObject", "s3:PutObject"},
+    "PutObject": {"s3:PutObject"},
+    "CreateMultipartUpload": {"s3:PutObject"},
+    "UploadPart": {"s3:PutObject"},
+    "CompleteMultipartUpload": {"s3:PutObject"},
+    "AbortMultipartUpload": {"s3:AbortMultipartUpload"},
+    "GetCallerIdentity": set[str](),  # asks for no permission
+}
+
+
+def policies() -> list[dict[str, Any]]:
+    page = (ROOT / "docs" / "publishing.md").read_text()
+    texts = re.findall(r"^```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return [json.loads(text.replace("BUCKET", "site")) for text in texts]
+
+
+def test_the_publishers_policy_is_what_the_calls_need(large: Site) -> None:
+    calls = {"AbortMultipartUpload"}  # an interruption's, above
+    large.publish()
+    calls |= large.made_calls()
+    large.put("aa.csv", large.get("aa.csv"), Metadata=large.head("aa.csv")["Metadata"])
+    large.publish()
+    calls |= large.made_calls()
+    assert calls == NEEDS.keys()
+    allowed: set[str] = set()
+    for statement in policies()[0]["Statement"]:
+        assert statement["Effect"] == "Allow"
+        named = statement["Action"]
+        allowed |= {named} if isinstance(named, str) else set(named)
+        bucket_wide = named == "s3:ListBucket"
+        assert statement["Resource"] == f"arn:aws:s3:::site{'' if bucket_wide else '/*'}"
+    assert allowed == set().union(*NEEDS.values())
+
+
+def test_strangers_read_nothing_until_the_readers_policy_is_there(site: Site) -> None:
+    site.publish()
+    url = f"{site.url}/site/{MADE.name}/report.html"
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(url)
+    site.s3.put_bucket_policy(Bucket="site", Policy=json.dumps(policies()[1]))
+    with urllib.request.urlopen(url) as answer:
+        assert answer.read() == site.in_report("report.html").read_bytes()
+
+
+# The stage
+
+
+def play(site: Site, *more: str) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("ansible-playbook")
+    return subprocess.run(
+        [program, "playbooks/publish.yml", *more],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "SOCKLAB_STATE": str(site.state),
+            "PATH": f"{program.parent}:/usr/bin:/bin",
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_stage_publishes_once(site: Site) -> None:
+    bucket = ("-e", "publish_bucket=site", "-e", "publish_prefix=labs")
+    without = play(site)
+    assert without.returncode == 2
+    assert "publish_bucket is missing; name the S3 bucket" in without.stdout
+    for more, changed, there in ((("--check",), 1, False), ((), 1, True), ((), 0, True)):
+        done = play(site, *bucket, *more)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"changed={changed} " in done.stdout
+        assert ("report.html" in site.names(f"labs/{MADE.name}/")) is there
 
 
 # Files
