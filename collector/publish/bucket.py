@@ -37,7 +37,7 @@ REFUSED_KEYS: Final = {
     "SignatureDoesNotMatch",
 }
 DENIED: Final = {"403", "AccessDenied", "AllAccessDisabled", "Forbidden"}
-ABSENT: Final = {"404", "NoSuchBucket"}
+CHANGED: Final = {"404", "412", "NoSuchKey", "PreconditionFailed"}
 
 
 class Bucket:
@@ -160,9 +160,9 @@ def _refusal(error: ClientError, bucket: str) -> PublishError:
             "--account or that of the credentials, or its policy does not let them; "
             "docs/publishing.md lists what is needed"
         )
-    if code in ABSENT:
-        return PublishError(f"bucket {bucket!r}: does not exist; make it, or mend its name")
-    if code in ("412", "PreconditionFailed"):
+    if code == "NoSuchBucket":
+        return PublishError(f"bucket {bucket!r}: does not exist; create it, or mend its name")
+    if code in CHANGED:
         return PublishError(f"bucket {bucket!r}: an object was changed meanwhile; run it again")
     busy = error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500
     kind = NotReadyError if busy else PublishError

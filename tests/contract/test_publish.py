@@ -649,7 +649,7 @@ def test_a_bucket_that_is_missing(site: Site) -> None:
     site.s3.delete_bucket(Bucket="site")
     found = site.publish()
     assert found.exit_code == 2
-    assert found.stderr == "error: bucket 'site': does not exist; make it, or mend its name\n"
+    assert found.stderr == "error: bucket 'site': does not exist; create it, or mend its name\n"
 
 
 def test_s3_out_of_reach(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
