@@ -10,6 +10,7 @@ Raises ``PublishError``, ``NotReadyError``, ``DatasetError``; nothing is read be
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -107,14 +108,12 @@ def read_site(places: Places, name: str, progress: Progress) -> Site:
         items.append(_file_item(root, path, file))
     _refuse_changed_parts(places.dataset, index, items)
     items.append(_text_item(f"results/dataset/{INDEX_NAME}", index.to_json()))
-    sums = "".join(f"{item.sha256}  {item.name}\n" for item in sorted(items, key=_by_name))
+    sums = "".join(
+        f"{item.sha256}  {item.name}\n" for item in sorted(items, key=lambda it: it.name)
+    )
     items.append(_text_item(SUMS, sums.encode()))
     progress(len(wanted), len(wanted))
     return Site(campaign, tuple(items), tuple(left_out))
-
-
-def _by_name(item: Item) -> str:
-    return item.name
 
 
 def _chosen(root: Path, name: str) -> tuple[str, str]:
@@ -146,7 +145,8 @@ def _chosen(root: Path, name: str) -> tuple[str, str]:
 def _title(root: Path, name: str) -> tuple[str, str] | None:
     head = _read(root, name)[2]
     if head.startswith(_GZIP):
-        head = zlib.decompressobj(wbits=31).decompress(head, _HEAD)
+        with contextlib.suppress(zlib.error):
+            head = zlib.decompressobj(wbits=31).decompress(head, _HEAD)
     found = _TITLE.search(head)
     return (found[1].decode(), found[2].decode()) if found else None
 

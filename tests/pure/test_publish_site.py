@@ -111,8 +111,9 @@ def test_no_report_yet(state: Path) -> None:
             read(state, name)
 
 
-def test_a_page_that_is_no_report(state: Path) -> None:
-    (state / "results/report/web/report.html").write_text("<title>x</title>")
+@pytest.mark.parametrize("page", [b"<title>x</title>", b"", b"\x1f\x8b\x08 broken"])
+def test_a_page_that_is_no_report(state: Path, page: bytes) -> None:
+    (state / "results/report/web/report.html").write_bytes(page)
     with pytest.raises(NotReadyError, match="is about nothing that can be told"):
         read(state)
 
