@@ -36,7 +36,7 @@ help: ## Show this list
 lab: $(VENV)/.lab ## From nothing to a report: set-up, hosts, cluster, workloads, measure, collect, analyse
 	@$(BIN)/python -I -S collector/lock.py check $(STATE)
 	@$(PLAYBOOK)
-	@echo; cat $(STATE)/results/report/$(basename $(notdir $(experiment)))/answer.txt
+	@echo; cd $(STATE)/results/report/$(basename $(notdir $(experiment))); cat answer.txt; echo "Report: $$PWD/report.html"
 
 .PHONY: plan
 plan: $(VENV)/.lab ## Show what an experiment would run and could detect; touches no host

@@ -71,7 +71,7 @@ def write_report(found: Analysis, folder: Path) -> Path:
     write_csv(folder, shown)
     path = folder / "report.html"
     replace_text(path, render(found, shown))
-    replace_text(folder / "answer.txt", "\n".join([*answer(found), f"Report: {path}", ""]))
+    replace_text(folder / "answer.txt", "\n".join([*answer(found), ""]))
     return path
 
 

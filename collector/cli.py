@@ -8,13 +8,14 @@ from collector import daily
 from collector.campaign import commands as campaign
 from collector.dataset import commands as dataset
 from collector.plan import commands as plan
+from collector.publish import commands as publish
 
 app = typer.Typer(
     name="collector",
-    help="Plan, measure, collect. (parse: python -m collector parse --help)",
+    help="Plan, measure, collect, publish. (parse: python -m collector parse --help)",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for room in (plan, campaign, dataset, daily):
+for room in (plan, campaign, dataset, publish, daily):
     room.register(app)
