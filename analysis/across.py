@@ -36,7 +36,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Two groups, the reference last, or one. ``hosts``: by group.
+    """Two groups, the reference last, or one. ``hosts``: by group, with far ends.
 
     ``left_out``: hosts of a group are emulated and were not asked for, so nothing is compared.
     """
@@ -56,7 +56,7 @@ class Page:
 
     @property
     def emulated(self) -> tuple[str, ...]:
-        """The emulated hosts."""
+        """The emulated hosts, or hosts with an emulated far end, those named beside them."""
         return tuple(h for group in self.groups if group.emulated for h in self.hosts[group])
 
 
@@ -75,7 +75,7 @@ def find_across(
     groups = {cell: _group(rows, far) for cell, rows in cells_of(runs)}
     hosts: dict[Group, tuple[str, ...]] = {}
     for cell, group in groups.items():
-        hosts[group] = tuple(sorted({*hosts.get(group, ()), cell.host}))
+        hosts[group] = tuple(sorted({*hosts.get(group, ()), cell.where}))
     measured = {groups[cell] for cell, _ in cells_of(good)}
     rows, machines = _with_sidecars(good, bindings), _machines(bindings)
     ratios = [

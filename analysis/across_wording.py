@@ -15,10 +15,10 @@ def page_lines(page: Page) -> list[str]:
     """One line a contrast; where emulated hosts were left out, one that says so."""
     if page.left_out:
         good, runs = (sum(getattr(s, name) for s in page.served) for name in ("good", "runs"))
+        hosts = ", ".join(page.emulated)
         return [
-            f"{page.title}: nothing is compared, {listed(page.emulated)} "
-            f"{'are' if len(page.emulated) > 1 else 'is'} emulated. Functional: {good} of {runs} "
-            "runs there were good. --emulated shows ratios."
+            f"{page.title}: not compared, emulated hosts are left out ({hosts}). "
+            f"Functional: {good} of {runs} runs there were good. --emulated shows ratios."
         ]
     asked: dict[tuple[str, str], list[Comparison]] = {}
     for one in page.comparisons:
@@ -40,7 +40,7 @@ def across_text(found: Comparison) -> str:
         text = f"ratio of ratios {percent(ratio.ratio)} {words} {span(ratio.low, ratio.high)}"
         return f"{text}, {ratio.word}, of {whose}"
     if len(found.groups) == 1 and found.summaries:
-        return summary_text(found.summaries[0][1], words)
+        return _summary(found.summaries[0][1], words)
     hosts = [
         f"{percent(one.verdict.ratio)} on {one.host}" for one in found.hosts if one.verdict.ratio
     ]
@@ -48,11 +48,15 @@ def across_text(found: Comparison) -> str:
     return f"not compared, {found.refused or '; '.join(found.notes)}{each}"
 
 
-def summary_text(found: RandomEffects, words: str) -> str:
+def log_span(ends: tuple[float, float]) -> str:
+    """Two log ratios as an interval in percent."""
+    return span(math.exp(ends[0]), math.exp(ends[1]))
+
+
+def _summary(found: RandomEffects, words: str) -> str:
     """``+12.0 % requests/s [+10.1, +14.6] over 3 hosts, a further one in [+5.0, +19.5]``."""
-    mean, predicted = found.mean.interval(), found.predicted
-    text = f"{percent(math.exp(found.mean.value))} {words} {span(*map(math.exp, mean))}"
-    return f"{text} over {found.hosts} hosts, a further one in {span(*map(math.exp, predicted))}"
+    mean = f"{percent(math.exp(found.mean.value))} {words} {log_span(found.mean.interval())}"
+    return f"{mean} over {found.hosts} hosts, a further one in {log_span(found.predicted)}"
 
 
 def _counted(own: list[Comparison]) -> str:

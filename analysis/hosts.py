@@ -209,19 +209,21 @@ def _notes(
     usable: Mapping[Group, Sequence[HostRatio]],
     machines: Mapping[str, set[str]],
 ) -> list[str]:
+    taken = [host for own in usable.values() for host in own]
+    lost = [f"{one.host} (n = {one.verdict.n})" for one in empty.hosts if one not in taken]
     notes = []
-    for group, own in usable.items():
-        lost = [h for h in empty.hosts if h.group == group and h not in own]
-        if lost:
-            names = ", ".join(f"{one.host} (n = {one.verdict.n})" for one in lost)
-            notes.append(f"no interval, which takes {LEAST_UNITS} pairs that differ, on {names}")
+    if lost:
+        notes.append(
+            f"no interval, which takes {LEAST_UNITS} pairs that differ, on {', '.join(lost)}"
+        )
+    for group in usable:
         if not any(h.group == group and h.verdict.ratio for h in empty.hosts):
             notes.append(f"no ratio was measured on {group.label}")
     if not all(_is_sample(own, machines) for own in usable.values()):
         have = " and ".join(f"{len(own)} of {group.label}" for group, own in usable.items())
         notes.append(
-            f"host is a fixed factor: a statement on these hosts alone; a summary takes "
-            f"{LEAST_HOSTS} machines of each architecture, here {have}"
+            "host is a fixed factor, so this is of these hosts alone: a summary takes "
+            f"{LEAST_HOSTS} machines of each architecture that have an interval, here {have}"
         )
     for one, other in [pair for own in usable.values() for pair in _shared(own, machines)]:
         notes.append(f"{one} and {other} are one machine")

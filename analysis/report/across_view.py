@@ -136,24 +136,31 @@ def _forest(rows: Sequence[dict[str, Any]], key: str, title: str) -> dict[str, A
     )
     y = alt.Y("row:N", title=None, sort=order, axis=lines)
     axis = alt.Axis(format="+.1%", title=title)
-    colour = alt.Color("key:N", title=key)
+    # The same scale and no title on both: one legend, not two.
+    keys = alt.Scale(domain=list(dict.fromkeys(row["key"] for row in rows)))
+    colour = alt.Color("key:N", title=None, scale=keys)
     base = alt.Chart(inline(rows), height=height_of(len(order)), width="container")
     band = base.mark_bar(opacity=0.22, size=22, tooltip=None, color=BAND).encode(
         alt.X("margin_low:Q", axis=axis, scale=alt.Scale(zero=True)), alt.X2("margin_high:Q"), y
     )
     zero = alt.Chart(inline([{"at": 0}])).mark_rule(strokeDash=[3, 3]).encode(x="at:Q")
-    line = base.mark_rule().encode(
-        alt.X("low:Q", axis=axis),
-        alt.X2("high:Q"),
-        y,
-        colour,
-        strokeWidth=alt.StrokeWidth("weight:Q", scale=None, legend=None),
+    spans = [row for row in rows if row["low"] is not None]
+    line = (
+        alt.Chart(inline(spans))
+        .mark_rule()
+        .encode(
+            alt.X("low:Q", axis=axis),
+            alt.X2("high:Q"),
+            y,
+            colour,
+            strokeWidth=alt.StrokeWidth("weight:Q", scale=None, legend=None),
+        )
     )
     point = base.mark_point(size=110, filled=True, opacity=1).encode(
-        alt.X("change:Q"),
+        alt.X("change:Q", axis=axis),
         y,
         colour,
-        alt.Shape("key:N", title=key),
+        alt.Shape("key:N", title=None, scale=keys),
         tooltip=[
             alt.Tooltip("row:N", title="row"),
             alt.Tooltip("key:N", title=key),
@@ -163,5 +170,5 @@ def _forest(rows: Sequence[dict[str, Any]], key: str, title: str) -> dict[str, A
             alt.Tooltip("high:Q", format="+.1%"),
         ],
     )
-    layers = [band] if "margin_low" in rows[0] else []
-    return to_spec(alt.layer(*layers, zero, line, point))
+    layers = [*([band] if "margin_low" in rows[0] else []), zero, *([line] if spans else []), point]
+    return to_spec(alt.layer(*layers))

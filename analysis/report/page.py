@@ -11,6 +11,7 @@ import base64
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ import vl_convert
 from markupsafe import Markup
 
 from analysis import __version__, wording
-from analysis.across_wording import summary_text
+from analysis.across_wording import log_span
 from analysis.change import percent, span
 from analysis.contrast import Cell
 from analysis.cpu import LOAD, TOTAL
@@ -166,7 +167,8 @@ def render(analysis: Analysis, shown: Mapping[str, pd.DataFrame]) -> str:
         wording=wording,
         percent=percent,
         span=span,
-        summary_text=summary_text,
+        exp=math.exp,
+        log_span=log_span,
         across=page_views(analysis),
         primary=PRIMARY,
         closed_loop=CLOSED_LOOP,
