@@ -76,6 +76,9 @@ def find_across(
     hosts: dict[Group, tuple[str, ...]] = {}
     for cell, group in groups.items():
         hosts[group] = tuple(sorted({*hosts.get(group, ()), cell.where}))
+    chosen = _chosen(hosts)
+    if not chosen:
+        return ()
     measured = {groups[cell] for cell, _ in cells_of(good)}
     rows, machines = _with_sidecars(good, bindings), _machines(bindings)
     ratios = [
@@ -84,7 +87,7 @@ def find_across(
     ]
     images = read_images(bindings)
     pages = []
-    for page in _chosen(hosts):
+    for page in chosen:
         left_out = any(group.emulated and group not in measured for group in page)
         ends = {end for group in page for end in group.ends}
         pages.append(

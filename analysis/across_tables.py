@@ -1,6 +1,6 @@
 """The tables of what was found across hosts: one row a host, a summary, a ratio of ratios.
 
-Ratios as such, not in logs. A comparison that was refused has a row with the reason.
+Ratios as such; ``tau_log`` alone is of log ratios. A refused comparison has a row with the reason.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.across import Page
+from analysis.across import Page, Served
 from analysis.between import RandomEffects
 from analysis.hosts import Comparison, RatioOfRatios
+from analysis.images import Image
 
 
 def across_tables(pages: Sequence[Page]) -> dict[str, pd.DataFrame]:
@@ -22,13 +23,12 @@ def across_tables(pages: Sequence[Page]) -> dict[str, pd.DataFrame]:
     asked = [(page.title, one) for page in pages for one in page.comparisons]
     images = dict.fromkeys(image for page in pages for image in page.images)
     served = dict.fromkeys(one for page in pages for one in page.served)
-    columns = [field.name for field in dataclasses.fields(RatioOfRatios)]
     return {
         "across": pd.DataFrame(
             [
                 {
                     **_question(title, one),
-                    **(dataclasses.asdict(one.ratio) if one.ratio else dict.fromkeys(columns)),
+                    **_ratio(one.ratio),
                     "refused": one.refused or None,
                     "notes": "; ".join(one.notes) or None,
                 }
@@ -43,9 +43,17 @@ def across_tables(pages: Sequence[Page]) -> dict[str, pd.DataFrame]:
                 for group, found in one.summaries
             ]
         ),
-        "across_emulated": pd.DataFrame([dataclasses.asdict(one) for one in served]),
-        "images": pd.DataFrame([dataclasses.asdict(image) for image in images]),
+        "across_emulated": pd.DataFrame(map(dataclasses.asdict, served), columns=_names(Served)),
+        "images": pd.DataFrame(map(dataclasses.asdict, images), columns=_names(Image)),
     }
+
+
+def _names(kind: type[RatioOfRatios | Served | Image]) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]
+
+
+def _ratio(found: RatioOfRatios | None) -> Mapping[str, Any]:
+    return dataclasses.asdict(found) if found else dict.fromkeys(_names(RatioOfRatios))
 
 
 def _question(title: str, one: Comparison) -> Mapping[str, Any]:
@@ -68,5 +76,5 @@ def _summary(found: RandomEffects) -> Mapping[str, Any]:
         "hosts": found.hosts,
         "ratio": math.exp(found.mean.value),
         **{name: math.exp(end) for name, end in (*ends, *further)},
-        "tau": found.tau,
+        "tau_log": found.tau,
     }

@@ -226,7 +226,7 @@ def _notes(
             f"{LEAST_HOSTS} machines of each architecture that have an interval, here {have}"
         )
     for one, other in [pair for own in usable.values() for pair in _shared(own, machines)]:
-        notes.append(f"{one} and {other} are one machine")
+        notes.append(f"one machine: {one} and {other}")
     return notes
 
 
@@ -252,14 +252,15 @@ def _ratio(draft: _Draft, p_adjusted: float, tests: int) -> RatioOfRatios | None
     """The rule of a verdict: *different* and *equivalent* cannot both hold."""
     if draft.value is None:
         return None
-    margin = max(one.verdict.margin for one in draft.comparison.hosts)
+    hosts = draft.comparison.hosts
+    margin = max(one.verdict.margin for one in hosts)
     estimate = draft.estimate
     word: Word = "inconclusive"
     low, high = estimate.interval() if estimate else (None, None)
     if estimate:
         delta = math.log1p(margin)
         at95, at90 = (
-            Location(estimate.value, *estimate.interval(alpha), 1 - alpha, tests)
+            Location(estimate.value, *estimate.interval(alpha), 1 - alpha, len(hosts))
             for alpha in (ALPHA, 2 * ALPHA)
         )
         if at95.beyond(delta) and p_adjusted < ALPHA:

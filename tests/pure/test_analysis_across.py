@@ -123,7 +123,7 @@ def test_virtual_hosts_of_one_machine_are_no_sample(tmp_path: Path) -> None:
     assert [page.title for page in found.across] == ["hosts of x86_64"]
     comparison = only(found.across[0])
     assert comparison.summaries == ()
-    assert "lab-2 and lab-3 are one machine" in comparison.notes
+    assert "one machine: lab-2 and lab-3" in comparison.notes
     assert len(answer(found)) == 2
 
 
@@ -160,6 +160,22 @@ def test_a_host_without_a_good_run_still_has_its_page(tmp_path: Path) -> None:
     (page,) = found.across
     assert page.hosts[Group(("aarch64",), False)] == ("arm-1",)
     assert "no ratio was measured on aarch64" in only(page).notes
+
+
+def test_a_contrast_without_a_good_run_is_not_compared_and_the_others_are(tmp_path: Path) -> None:
+    hosts = {"lab-2": INTEL, "arm-1": ARM}
+    lost = {"b": {"state": "invalid", "reasons": "errors"}, "c": {"state": "invalid"}}
+    arms = {"a": 1.0, "b": 1.1, "c": 1.1, "d": 1.2}
+    add_campaign(
+        tmp_path,
+        Campaign(arms=arms, cells=cells(hosts), arm_values=lost, histograms=False),
+    )
+    plan = tmp_path / "results" / "campaigns" / Campaign().name / "plan.json"
+    body = json.loads(plan.read_text())
+    plan.write_text(json.dumps({**body, "contrasts": [["b", "c"], ["d", "a"]]}))
+    lines = answer(analyse(open_dataset(tmp_path), "web"))
+    assert "b vs c: not compared, no interval, which takes 6 pairs that differ, on" in lines[-2]
+    assert "d vs a: ratio of ratios " in lines[-1]
 
 
 def test_few_blocks_give_a_ratio_without_an_interval(tmp_path: Path) -> None:
