@@ -7,4 +7,4 @@ Every verdict carries ``__version__``: raise it when an estimator or a rule chan
 
 from typing import Final
 
-__version__: Final = "0.2.0"
+__version__: Final = "0.3.0"

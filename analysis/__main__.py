@@ -39,7 +39,7 @@ def report(
         str | None, typer.Option(help="Campaign id; default: the experiment's newest.")
     ] = None,
     emulated: Annotated[
-        bool, typer.Option("--emulated", help="Take emulated hosts into the comparison.")
+        bool, typer.Option("--emulated", help="Show the ratios of emulated hosts, each by itself.")
     ] = False,
 ) -> None:
     """Judge a campaign; write its report and tables; print the answer.

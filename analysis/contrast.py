@@ -9,7 +9,7 @@ ratios.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +34,22 @@ UNIFORM: Final = (
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class Setting:
+    """What a cell holds constant besides its hosts."""
+
+    variant: str
+    tool: str
+    concurrency: int
+
+    @property
+    def label(self) -> str:
+        """``wrk, 16 connections, keepalive=true``."""
+        flows = f"{words_of(self.tool).flow}{'s' * (self.concurrency != 1)}"
+        text = f"{self.tool}, {self.concurrency} {flows}"
+        return f"{text}, {self.variant}" if self.variant else text
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class Cell:
     """One (topology host, load host, variant, tool, concurrency, peer); no peer is empty."""
 
@@ -47,10 +63,17 @@ class Cell:
     @property
     def label(self) -> str:
         """What a reader needs to tell cells apart: ``lab-2, wrk, 16 connections, ...``."""
-        flows = f"{words_of(self.tool).flow}{'s' * (self.concurrency != 1)}"
-        hosts = f"{self.host} and {self.peer}" if self.peer else self.host
-        text = f"{hosts}, {self.tool}, {self.concurrency} {flows}"
-        return f"{text}, {self.variant}" if self.variant else text
+        return f"{self.where}, {self.setting.label}"
+
+    @property
+    def where(self) -> str:
+        """``lab-2``, with a far end ``lab-2 and lab-3``."""
+        return f"{self.host} and {self.peer}" if self.peer else self.host
+
+    @property
+    def setting(self) -> Setting:
+        """The cell without its hosts."""
+        return Setting(self.variant, self.tool, self.concurrency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +122,7 @@ def cells_of(runs: pd.DataFrame) -> Iterator[tuple[Cell, pd.DataFrame]]:
 
 def require_uniform(cell: Cell, rows: pd.DataFrame, arms: tuple[str, ...]) -> None:
     """Raise ``MixedComparisonError`` naming every column and value in which ``arms`` are mixed."""
-    compared = rows[rows["arm"].isin(arms)]
-    mixed = []
-    for column in UNIFORM:
-        values = compared[column].map(lambda value: "unknown" if pd.isna(value) else str(value))
-        if values.nunique() > 1:
-            by_value = compared.groupby(values)["arm"].unique()
-            found = (f"{value or 'none'} ({', '.join(sorted(a))})" for value, a in by_value.items())
-            mixed.append(f"{column}: {' and '.join(found)}")
+    mixed = mixed_values(rows[rows["arm"].isin(arms)], UNIFORM, "arm")
     if mixed:
         raise MixedComparisonError(
             f"cell {cell.label}: {' against '.join(arms)} is no comparison, its runs differ in "
@@ -114,6 +130,21 @@ def require_uniform(cell: Cell, rows: pd.DataFrame, arms: tuple[str, ...]) -> No
             + ". Measure the arms again under the same conditions, or declare an experiment whose "
             "arms share them."
         )
+
+
+def mixed_values(rows: pd.DataFrame, columns: Sequence[str], by: str) -> list[str]:
+    """Each column with more than one value: ``placement: hosts (arm-1) and split (lab-2)``.
+
+    ``by``: the column whose values say whose each value is.
+    """
+    mixed = []
+    for column in columns:
+        values = rows[column].map(lambda value: "unknown" if pd.isna(value) else str(value))
+        if values.nunique() > 1:
+            whose = rows.groupby(values)[by].unique()
+            found = (f"{value or 'none'} ({', '.join(sorted(a))})" for value, a in whose.items())
+            mixed.append(f"{column}: {' and '.join(found)}")
+    return mixed
 
 
 def pair(rows: pd.DataFrame, metric: str, arm: str, baseline: str, copy: str = "a") -> Pairs:

@@ -15,6 +15,7 @@ from typing import Final
 import pandas as pd
 
 from analysis import consistency, environment
+from analysis.across import Page, find_across
 from analysis.contrast import Cell, cells_of, pair, require_uniform, with_cpu_per_work
 from analysis.cpu import cpu_by_container
 from analysis.dataset import Dataset, find_campaign, good_runs
@@ -28,6 +29,7 @@ from analysis.plan import Account, Plan, account, campaign_folder, read_plan
 from analysis.proofs import Proof, read_proofs, refused_proofs
 from analysis.published import Replication, replicate
 from analysis.verdict import Contrast, Verdict, judge_all, judge_twin
+from collector.schema import SUPERSEDED
 
 QUICK: Final = "quick"
 FIGURE: Final = re.compile(r"\d[\d.,]*( ?%)?")
@@ -61,6 +63,7 @@ class Analysis:
     """Everything that is shown. ``runs``: good rows of the cells compared.
 
     ``peers``: peer -> its kind and architecture. ``mesh``: None without sidecars and proofs.
+    ``across``: a page a pair of architectures; empty for a single host.
     """
 
     experiment: str
@@ -83,6 +86,7 @@ class Analysis:
     containers: tuple[dict[str, str], ...]
     peers: dict[str, str]
     mesh: Mesh | None
+    across: tuple[Page, ...]
     warnings: tuple[str, ...]
 
     @property
@@ -123,6 +127,13 @@ class Analysis:
     def gate_failed(self) -> bool:
         """True where the baseline differs from itself in some cell."""
         return any(gate.outcome == "failed" for gate in self.gates)
+
+    @property
+    def emulated_cells(self) -> frozenset[Cell]:
+        """The cells whose host, or its peer, is emulated."""
+        return frozenset(
+            cell for cell, rows in cells_of(self.runs) if rows["emulated"].eq(True).any()
+        )
 
     @property
     def proofs(self) -> tuple[Proof, ...]:
@@ -181,6 +192,12 @@ def analyse(
         containers=tuple(environment.arm_containers(bindings)),
         peers=environment.peer_kinds(bindings),
         mesh=mesh,
+        across=find_across(
+            list(zip(contrasts, verdicts, strict=True)),
+            good,
+            everything[everything["state"] != SUPERSEDED],
+            bindings,
+        ),
         warnings=(
             *left_out,
             *refused_proofs(files),
@@ -199,9 +216,14 @@ def _compared(good: pd.DataFrame, emulated: bool, campaign: str) -> tuple[pd.Dat
             "`python -m collector collect` prints why each run was refused"
         )
     guest = good["emulated"].map(lambda value: value is True or value == 1)
-    if emulated or not guest.any():
+    if not guest.any():
         return good, []
     hosts = ", ".join(sorted(good.loc[guest, "host"].unique()))
+    if emulated:
+        return good, [
+            f"Emulated hosts are taken in ({hosts}): their figures are of an emulated machine and "
+            "say nothing of a real one; only what works, and what does not, holds of them."
+        ]
     if guest.all():
         raise UnknownNameError(
             f"campaign {campaign} ran on emulated hosts only ({hosts}), which stay out of "

@@ -15,6 +15,7 @@ from typing import Final
 
 import pandas as pd
 
+from analysis.across_tables import across_tables
 from analysis.contrast import CELL, Cell
 from analysis.mesh import Added, Mesh
 from analysis.published import CONTAINER_TO_CONTAINER, THROUGH_ENVOY
@@ -75,6 +76,7 @@ def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
         "account": _account(analysis),
         "environment": pd.DataFrame(analysis.facts, columns=["where", "fact", "value"]),
         **(_mesh(analysis.mesh) if analysis.mesh else {}),
+        **(across_tables(analysis.across) if analysis.across else {}),
     }  # fmt: skip
 
 

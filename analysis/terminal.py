@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from analysis.change import percent
 from analysis.contrast import Cell
 from analysis.metric import metric_of, metrics_in, metrics_of
 from analysis.summary import Analysis
@@ -19,7 +20,6 @@ from analysis.wording import (
     gate_line,
     interval,
     margin_text,
-    percent,
 )
 
 FULL_CELLS: Final = 3  # with more cells the terminal shows throughput alone, the report all

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from analysis.across_wording import page_lines
+from analysis.change import listed, percent, span
 from analysis.metric import PRIMARY, Metric, metric_of, primary_of, words_of
 from analysis.summary import Analysis
 from analysis.verdict import Verdict
-
-
-def percent(ratio: float | None) -> str:
-    """A ratio as a signed change: 1.123 -> ``+12.3 %``; ``none`` where there is none."""
-    return "none" if ratio is None else f"{(ratio - 1) * 100:+.1f} %"
 
 
 def metric(verdict: Verdict) -> Metric:
@@ -31,10 +28,8 @@ def change(verdict: Verdict) -> str:
 
 
 def interval(verdict: Verdict) -> str:
-    """``[+10.1, +14.6]`` in percent, or why there is none."""
-    if verdict.low is None or verdict.high is None:
-        return "(no 95 % interval)"
-    return f"[{(verdict.low - 1) * 100:+.1f}, {(verdict.high - 1) * 100:+.1f}]"
+    """``[+10.1, +14.6]`` in percent, or that there is none."""
+    return span(verdict.low, verdict.high)
 
 
 def direction(verdict: Verdict, metric: Metric) -> str:
@@ -68,29 +63,24 @@ def remark(verdict: Verdict) -> str:
     return "; ".join(notes)
 
 
-def _listed(values: Iterable[object]) -> str:
-    texts = list(dict.fromkeys(str(value) for value in values))
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
-
-
 def conditions_line(analysis: Analysis) -> str:
     """The answer's first line: placement, hosts, tools, conditions, profile, blocks."""
     runs = analysis.runs
-    placement = _listed(runs["placement"].fillna("unknown").sort_values())
-    connections = _listed(sorted(set(runs["concurrency"].astype(int))))
+    placement = listed(runs["placement"].fillna("unknown").sort_values())
+    connections = listed(sorted(set(runs["concurrency"].astype(int))))
     flows = {words_of(cell.tool).flow for cell in analysis.cells}
     flow = flows.pop() if len(flows) == 1 else "connection"
     plural = flow if connections == "1" else f"{flow}s"
     parts = [
         f"Placement {placement} on {_where(analysis)}",
-        _listed(sorted(runs["tool"].dropna().unique())),
+        listed(sorted(runs["tool"].dropna().unique())),
         f"{connections} {plural}",
         *_variants(analysis),
         f"{analysis.profile} profile{' (first look)' if analysis.quick else ''}",
     ]
     faults = sorted({str(c) for c in runs["conditions"].dropna()} - {""})
     if faults:
-        parts.append(f"declared faults: {_listed(faults)}")
+        parts.append(f"declared faults: {listed(faults)}")
     return f"{', '.join(parts)}, {_blocks(analysis)}."
 
 
@@ -98,7 +88,7 @@ def _where(analysis: Analysis) -> str:
     """``lab-2 (virtual, x86_64)``; with its peer ``lab-2 and lab-3 (virtual, x86_64)``."""
     rows = analysis.runs.drop_duplicates(["host", "peer"]).sort_values(["host", "peer"])
     places = [_place(row, analysis.peers) for row in rows.itertuples()]
-    return "; ".join(places) if rows["peer"].any() else _listed(places)
+    return "; ".join(places) if rows["peer"].any() else listed(places)
 
 
 def _place(row: Any, peers: Mapping[str, str]) -> str:
@@ -118,7 +108,7 @@ def _variants(analysis: Analysis) -> list[str]:
         return list(analysis.conditions)
     named = {level.split("=")[0] for variant in variants for level in variant.split(",")}
     shared = [c for c in analysis.conditions if c.split("=")[0] not in named]
-    return [_listed(variants), *shared]
+    return [listed(variants), *shared]
 
 
 def _blocks(analysis: Analysis) -> str:
@@ -147,14 +137,30 @@ def proof_line(analysis: Analysis) -> str | None:
 
 
 def findings(analysis: Analysis) -> list[str]:
-    """Plain lines: where and how, then one for what each contrast came to."""
-    lines = [_contrast_line(analysis, arm, base) for arm, base in analysis.plan.contrasts]
-    return [conditions_line(analysis), *lines]
+    """Plain lines: where and how, what each contrast came to, what it came to across hosts.
+
+    A contrast of real and of emulated hosts has a line for each.
+    """
+    guests = analysis.emulated_cells
+    real = guests < set(analysis.cells)
+    lines = [
+        _contrast_line(analysis, arm, base, emulated)
+        for arm, base in analysis.plan.contrasts
+        for emulated in ([False] if real else []) + ([True] if guests else [])
+    ]
+    across = [line for page in analysis.across for line in page_lines(page)]
+    return [conditions_line(analysis), *lines, *across]
 
 
-def _contrast_line(analysis: Analysis, arm: str, base: str) -> str:
-    own = [v for v in analysis.by_contrast(PRIMARY) if (v.arm, v.baseline) == (arm, base)]
+def _contrast_line(analysis: Analysis, arm: str, base: str, emulated: bool) -> str:
+    guests = analysis.emulated_cells
+    own = [
+        v
+        for v in analysis.by_contrast(PRIMARY)
+        if (v.arm, v.baseline, v.cell in guests) == (arm, base, emulated)
+    ]
     name = f"{arm_name(analysis, arm)} vs {arm_name(analysis, base)}"
+    name += ", emulated" if emulated else ""
     if len(own) == 1:
         return f"{name}: {change(own[0])}, {_single(own[0])}."
     words = [direction(v, metric(v)) for v in own]

@@ -8,12 +8,13 @@ from typing import Any, Final
 
 import altair as alt
 
+from analysis.change import percent
 from analysis.metric import Metric
 from analysis.noise import LEAST_MARGIN
 from analysis.report.chart import BAND, Chart, height_of, inline, to_spec
 from analysis.summary import TwinResult
 from analysis.verdict import Verdict
-from analysis.wording import direction, percent
+from analysis.wording import direction
 
 BREAK: Final = "\n"  # between the lines of an axis label
 LINE_PX: Final = 14

@@ -11,6 +11,7 @@ import base64
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ import vl_convert
 from markupsafe import Markup
 
 from analysis import __version__, wording
+from analysis.across_wording import log_span
+from analysis.change import percent, span
 from analysis.contrast import Cell
 from analysis.cpu import LOAD, TOTAL
 from analysis.metric import CLOSED_LOOP, PRIMARY, Metric, metrics_in, metrics_of, words_of
@@ -35,6 +38,7 @@ from analysis.published import (
     published_transfer_ratio,
 )
 from analysis.report import judged, measured
+from analysis.report.across_view import page_views
 from analysis.report.chart import Chart, in_cell
 from analysis.report.mesh_view import mesh_cells
 from analysis.summary import Analysis
@@ -161,6 +165,11 @@ def render(analysis: Analysis, shown: Mapping[str, pd.DataFrame]) -> str:
         analysis=analysis,
         version=__version__,
         wording=wording,
+        percent=percent,
+        span=span,
+        exp=math.exp,
+        log_span=log_span,
+        across=page_views(analysis),
         primary=PRIMARY,
         closed_loop=CLOSED_LOOP,
         mesh_cells=mesh_cells(analysis),

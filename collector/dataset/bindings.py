@@ -11,6 +11,7 @@ from collector.dataset.fields import (
     maybe_mapping,
     maybe_number,
     maybe_text,
+    maybe_whole,
     text,
 )
 from collector.dataset.header import Header
@@ -47,6 +48,7 @@ def binding_rows(header: Header) -> list[Row]:
                 "endpoint": maybe_text(facts, "endpoint"),
                 "sidecars": as_json(_sidecars(facts)),
                 "containers": as_json(mapping(facts, "containers")),
+                "images": _images(facts),
                 "variables": as_json(maybe_mapping(facts, "variables") or {}),
                 "environment": environment,
                 "peer_environment": peer,
@@ -60,6 +62,22 @@ def binding_rows(header: Header) -> list[Row]:
 def _sidecars(facts: Body) -> Row:
     found = maybe_mapping(facts, "sidecars") or {}
     return {task: mapping(found, task) for task in found}
+
+
+def _images(facts: Body) -> str | None:
+    found = maybe_mapping(facts, "images")
+    if found is None:
+        return None
+    return as_json({name: _image(mapping(found, name)) for name in found})
+
+
+def _image(facts: Body) -> Row:
+    return {
+        "digest": maybe_text(facts, "digest"),
+        "bytes": maybe_whole(facts, "bytes"),
+        "layers": maybe_whole(facts, "layers"),
+        "arch": maybe_text(facts, "arch"),
+    }
 
 
 def _environment(facts: Body) -> Row:

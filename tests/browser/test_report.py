@@ -36,12 +36,26 @@ IMAGE = "<img src=x onerror=alert(2)>"
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    state = tmp_path_factory.mktemp("state")
-    arms = {"tcp-loopback": 1.0, HOSTILE: 1.1, "combined": 1.0}
     cells = [
         {"host": "lab-2", "variant": variant, "tool": "wrk", "concurrency": 16}
         for variant in ("", IMAGE)
     ]
+    return made(tmp_path_factory.mktemp("state"), cells)
+
+
+@pytest.fixture(scope="module")
+def across(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three hosts of one architecture, one of another, one emulated, asked for."""
+    common = {"variant": "", "tool": "wrk", "concurrency": 16}
+    real = [{**common, "host": host} for host in ("lab-2", "lab-3", "lab-4")]
+    arm = {**common, "host": IMAGE, "arch": "aarch64"}
+    emulated = {**common, "host": "arm-9", "arch": "aarch64", "emulated": True}
+    return made(tmp_path_factory.mktemp("across"), [*real, arm, emulated], emulated=True)
+
+
+def made(state: Path, cells: list[dict[str, Any]], *, emulated: bool = False) -> Path:
+    """The report of a campaign in which every label is hostile."""
+    arms = {"tcp-loopback": 1.0, HOSTILE: 1.1, "combined": 1.0}
     sidecar = {"host": IMAGE, "version": HOSTILE, "ciphers": [IMAGE] * 5}
     lost = {"proof": "intention", "claim": IMAGE, "passed": False, "evidence": f'["{IMAGE}"]'}
     campaign = Campaign(
@@ -51,9 +65,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         question=HOSTILE,
         sidecars={HOSTILE: {IMAGE: sidecar, "app-0": sidecar}},
         proofs=[lost],
+        images={IMAGE: {IMAGE: {"arch": "aarch64", "digest": HOSTILE, "bytes": 1, "layers": 2}}},
     )
     add_campaign(state, campaign)
-    analysis = analyse(open_dataset(state), "web")
+    analysis = analyse(open_dataset(state), "web", emulated=emulated)
     analysis = dataclasses.replace(analysis, warnings=(IMAGE,))
     path = state / "report.html"
     path.write_text(render(analysis, tables(analysis)), encoding="utf-8")
@@ -108,6 +123,30 @@ def test_it_draws_fetches_nothing_and_runs_no_label(
     assert page.locator("img").count() == 0
     assert page.locator("#mesh td", has_text=IMAGE).count() > 0
     assert page.locator("#answer [role=alert]").first.inner_text().startswith("Proof failed: 1 of")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1180, "light"), (390, "dark")])
+def test_the_sections_across_hosts_draw_and_run_no_label(
+    browser: Any, across: Path, width: int, scheme: str
+) -> None:
+    visit = Visit(browser, across, width, scheme)
+    page = visit.page
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    playwright.expect(page.locator("[data-spec]:not([data-drawn])")).to_have_count(0)
+    assert (visit.said, visit.dialogs) == ([], [])
+    real, emulated = page.locator("#across-1"), page.locator("#across-2")
+    assert real.locator("h2").inner_text() == "Across hosts: aarch64 against x86_64"
+    assert real.locator("[data-spec] svg").count() == 8
+    assert real.locator("td", has_text=IMAGE).count() > 0
+    # One legend entry an architecture: colour and shape are one legend.
+    assert real.locator("[data-spec='across-1-hosts-1'] .mark-group.role-legend-entry").count() == 1
+    assert emulated.locator("h2").inner_text().startswith("Across hosts: aarch64 (emulated)")
+    assert emulated.locator("[data-spec] svg").count() == 4
+    notes = emulated.locator("[role=note]").all_inner_texts()
+    assert notes[0].startswith("Emulated: arm-9.")
+    assert "emulated: False (lab-2, lab-3, lab-4) and True (arm-9)" in notes[1]
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.close()
 

@@ -96,6 +96,27 @@ def test_a_mesh_that_the_collector_made_is_understood(tmp_path: Path) -> None:
     assert "1.36.4" in (folder / "sidecars.csv").read_text()
 
 
+def test_two_architectures_have_tables_and_a_line_and_a_refusal_is_no_failure(
+    tmp_path: Path,
+) -> None:
+    common = {"variant": "", "tool": "wrk", "concurrency": 16}
+    hosts = [{**common, "host": "lab-2"}, {**common, "host": "arm-1", "arch": "aarch64"}]
+    make(tmp_path, cells=[hosts[0], {**hosts[1], "placement": "split"}])
+    done = run("report", "--state", tmp_path, "--experiment", "web")
+    assert done.exit_code == 0, done.output
+    refused = "not compared, placement: same_core (lab-2) and split (arm-1); by host requests/s "
+    line = f"aarch64 against x86_64, sharedvolume vs tcp-loopback: {refused}"
+    folder = tmp_path / "results" / "report" / "web"
+    assert line in done.output
+    assert line in (folder / "answer.txt").read_text()
+    names = {path.name for path in folder.glob("across*")} | {"images.csv"}
+    assert names == {
+        "across.csv", "across_hosts.csv", "across_summaries.csv", "across_emulated.csv",
+        "images.csv",
+    }  # fmt: skip
+    assert (folder / "images.csv").exists()
+
+
 def test_a_dataset_that_the_collector_made_is_understood(tmp_path: Path) -> None:
     blockfiles.Campaign(blocks=6).write(tmp_path)
     collector = typer.Typer()

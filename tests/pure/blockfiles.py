@@ -156,6 +156,7 @@ class Campaign:
     peer: str | None = None
     peer_boot: str = "boot-2"  # that of lab-2: virtual hosts of one machine
     proofs: tuple[Body, ...] = ()
+    images: Body | None = None  # of every deployment; absent in block files of before
 
     @property
     def tasks(self) -> Mapping[str, tuple[str, float]]:
@@ -275,6 +276,7 @@ class Campaign:
                 "endpoint": "http://198.18.0.12:24001/",
                 "readiness_s": 2.1,
                 "containers": self.containers(block, arm, copy, attempt),
+                **({"images": self.images} if self.images is not None else {}),
                 **self.far_end(),
             }
             for arm, copy in self.arms

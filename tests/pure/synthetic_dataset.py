@@ -3,7 +3,9 @@
 The seed decides every number. ``effect`` is the true throughput ratio of each arm to the baseline;
 latency follows from Little's law, CPU per request from the inverse. With ``tasks`` the CPU seconds
 of each container are given, and a task ``load`` means that the load is made inside; with
-``latency`` the quantiles of each arm are, and move together from block to block.
+``latency`` the quantiles of each arm are, and move together from block to block. ``host_ratios``
+(by host), ``host_values`` (by host and arm), ``host_facts`` and ``images`` (by host) make hosts
+differ.
 """
 
 from __future__ import annotations
@@ -56,6 +58,10 @@ class Campaign:
     latency: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     sidecars: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     peer_facts: Mapping[str, Any] = field(default_factory=dict)
+    host_ratios: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    host_values: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    host_facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     proofs: Sequence[Mapping[str, Any]] = ()
     question: str = "Is a Unix socket faster than loopback TCP between nginx and its application?"
 
@@ -132,6 +138,7 @@ def _add_block(
     level = 12_000.0 * float(np.exp(rng.normal(0, 0.05)))
     for position, at in enumerate(rng.permutation(len(slots)), start=1):
         arm, copy, ratio = slots[int(at)]
+        ratio = campaign.host_ratios.get(cell["host"], {}).get(arm, ratio)
         rate = level * ratio * float(np.exp(rng.normal(0, campaign.noise)))
         place = {"replicate": replicate, "block": block, "position": position}
         row = _run(campaign, cell, {**place, "arm": arm, "copy": copy}, rate)
@@ -205,6 +212,7 @@ def _run(
         row.update(containers_cpu_s=used - (load or 0.0), host_cpu_s=used + 0.2)
     row.update(campaign.run_values)
     row.update(campaign.arm_values.get(arm, {}))
+    row.update(campaign.host_values.get((cell["host"], arm), {}))
     return row
 
 
@@ -233,6 +241,8 @@ def _histogram(row: Mapping[str, Any], rng: np.random.Generator) -> list[dict[st
 
 def _binding(row: Mapping[str, Any], campaign: Campaign) -> dict[str, Any]:
     far = {"kind": row["kind"], "arch": row["arch"], **campaign.peer_facts}
+    near = {"kernel": "6.1.0-18-amd64", "cpu_model": "Example CPU"}
+    images = campaign.images.get(row["host"])
     containers = {
         "proxy": {
             "id": "0" * 64,
@@ -245,14 +255,15 @@ def _binding(row: Mapping[str, Any], campaign: Campaign) -> dict[str, Any]:
     return {
         **{key: row[key] for key in keys},
         "peer": row["peer"],
-        "sidecars": json.dumps(campaign.sidecars.get(row["arm"], {})),
+        "sidecars": json.dumps(row.get("sidecars") or campaign.sidecars.get(row["arm"], {})),
         "peer_environment": json.dumps(far) if row["peer"] else None,
         "node": "node-1",
         "allocation": "allocation-1",
         "endpoint": "http://198.18.0.12:24001/",
         "containers": json.dumps(containers),
         "variables": json.dumps({"keepalive": True, "path": row["path"]}),
-        "environment": json.dumps({"kernel": "6.1.0-18-amd64", "cpu_model": "Example CPU"}),
+        "images": None if images is None else json.dumps(images),
+        "environment": json.dumps({**near, **campaign.host_facts.get(row["host"], {})}),
         "load_environment": json.dumps({"tools": {"wrk": {"version": "4.1.0"}}}),
         "readiness_s": 2.1,
     }

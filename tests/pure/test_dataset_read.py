@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,32 @@ def test_identity_times_and_counters(tmp_path: Path) -> None:
     assert (row["steal_share"], row["throttled_count"], row["retransmits"]) == (0.0, 0, 2)
     assert row["little_ratio"] == pytest.approx(1.0, abs=0.01)
     assert row["block_sha256"] == rows.sha256
+
+
+def test_images_are_as_recorded_and_null_where_absent(tmp_path: Path) -> None:
+    app = {"digest": "sha256:ab", "bytes": 48_900_000, "layers": 4, "arch": "aarch64"}
+    made = Campaign(blocks=1, images={"proxy": {"arch": "aarch64", "more": 1}, "app": app})
+    path = made.write_block(tmp_path / "said", 1)
+    bound = read_block(path, parse_plan(made.plan_bytes())).bindings
+    unsaid = {"digest": None, "bytes": None, "layers": None, "arch": "aarch64"}
+    assert [json.loads(row["images"]) for row in bound] == [{"app": app, "proxy": unsaid}] * 3
+    assert [row["images"] for row in read(tmp_path / "before").bindings] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("images", "reason"),
+    [
+        ([], "'images': expected an object, found list"),
+        ({"app": 1}, "'app': expected an object, found int"),
+        ({"app": {"bytes": "12 MB"}}, "'bytes': expected a whole number, found str"),
+        ({"app": {"layers": 1.5}}, "'layers': expected a whole number, found float"),
+    ],
+)
+def test_images_that_are_none_are_refused(tmp_path: Path, images: Any, reason: str) -> None:
+    def wrong(header: Body) -> None:
+        header["deployments"]["sharedvolume/a"]["images"] = images
+
+    assert refused(tmp_path, header=wrong) == f"b0001-a1.jsonl:1: {reason}"
 
 
 def test_rows_have_exactly_the_schema(tmp_path: Path) -> None:

@@ -1,0 +1,76 @@
+"""What was found across hosts, in words."""
+
+from __future__ import annotations
+
+import math
+
+from analysis.across import Page
+from analysis.between import RandomEffects
+from analysis.change import listed, percent, span
+from analysis.hosts import Comparison
+from analysis.metric import PRIMARY, metric_of
+
+
+def page_lines(page: Page) -> list[str]:
+    """One line a contrast; where emulated hosts were left out, one that says so."""
+    if page.left_out:
+        good, runs = (sum(getattr(s, name) for s in page.served) for name in ("good", "runs"))
+        hosts = ", ".join(page.emulated)
+        return [
+            f"{page.title}: not compared, emulated hosts are left out ({hosts}). "
+            f"Functional: {good} of {runs} runs there were good. --emulated shows ratios."
+        ]
+    asked: dict[tuple[str, str], list[Comparison]] = {}
+    for one in page.comparisons:
+        # Hosts of one architecture that are too few for a summary have their cells' verdicts.
+        if one.metric == PRIMARY and (len(one.groups) > 1 or one.summaries or one.refused):
+            asked.setdefault((one.arm, one.baseline), []).append(one)
+    return [
+        f"{page.title}, {arm} vs {base}: {across_text(own[0]) if len(own) == 1 else _counted(own)}."
+        for (arm, base), own in asked.items()
+    ]
+
+
+def across_text(found: Comparison) -> str:
+    """What one contrast came to across hosts, or why it came to nothing."""
+    ratio = found.ratio
+    words = metric_of(found.setting.tool, found.metric).words
+    if ratio is not None:
+        whose = "hosts like these" if ratio.sample else "these hosts alone"
+        text = f"ratio of ratios {percent(ratio.ratio)} {words} {span(ratio.low, ratio.high)}"
+        return f"{text}, {ratio.word}, of {whose}"
+    if len(found.groups) == 1 and found.summaries:
+        return _summary(found.summaries[0][1], words)
+    hosts = [
+        f"{percent(one.verdict.ratio)} on {one.host}" for one in found.hosts if one.verdict.ratio
+    ]
+    each = f"; by host {words} {listed(hosts)}" if hosts else ""
+    return f"not compared, {found.refused or '; '.join(found.notes)}{each}"
+
+
+def log_span(ends: tuple[float, float]) -> str:
+    """Two log ratios as an interval in percent."""
+    return span(math.exp(ends[0]), math.exp(ends[1]))
+
+
+def _summary(found: RandomEffects, words: str) -> str:
+    """``+12.0 % requests/s [+10.1, +14.6] over 3 hosts, a further one in [+5.0, +19.5]``."""
+    mean = f"{percent(math.exp(found.mean.value))} {words} {log_span(found.mean.interval())}"
+    return f"{mean} over {found.hosts} hosts, a further one in {log_span(found.predicted)}"
+
+
+def _counted(own: list[Comparison]) -> str:
+    """What several settings came to: words, refusals, the smallest and the largest ratio."""
+    if len(own[0].groups) == 1:
+        words = ["summary" for one in own if one.summaries]
+        ratios = [math.exp(found.mean.value) for one in own for _, found in one.summaries]
+    else:
+        words = [one.ratio.word for one in own if one.ratio]
+        ratios = [one.ratio.ratio for one in own if one.ratio]
+    counts = [f"{word} in {words.count(word)}" for word in sorted(set(words))]
+    if absent := len(own) - len(words):
+        counts.append(f"not compared in {absent}")
+    reasons = "; ".join(dict.fromkeys(one.refused for one in own if one.refused))
+    why = f" ({reasons})" if reasons else ""
+    reach = f", {percent(min(ratios))} to {percent(max(ratios))}" if ratios else ""
+    return f"{', '.join(counts)} of {len(own)} settings{why}{reach}"
