@@ -1,11 +1,14 @@
 """``cloud check`` and ``cloud plan``: may the lab's hosts be started, and what would they cost?
 
+``plan`` checks too: nothing is started by a role that is not as shipped.
+
 Exit codes: 0 yes; 1 no, with the reasons; 2 bad inventory; 3 no credentials, or the wrong ones.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -39,7 +42,10 @@ def register(app: typer.Typer) -> None:
 
 
 def cloud(
-    what: Annotated[Question, typer.Argument(help="check: may we; plan: can it be had, its cost.")],
+    what: Annotated[
+        Question,
+        typer.Argument(help="check: is the role as shipped; plan: and the hosts, their cost."),
+    ],
     *,
     inventory: Annotated[
         Path, typer.Option("--inventory", "-i", help="Folder of a cloud inventory.")
@@ -52,10 +58,15 @@ def cloud(
     """Ask EC2 whether role, policy and external id hold (check), or what starting would mean."""
     try:
         settings = read_settings(inventory, caller)
-        typer.echo(f"asking AWS in {settings.region} ...", err=True)
+        if sys.stderr.isatty():
+            typer.echo(f"asking AWS in {settings.region} ...", err=True)
         session = open_session(settings)
+        check_access(session, settings)
         if what is Question.CHECK:
-            _check(session, settings)
+            typer.echo(
+                f"account {settings.account}, role {settings.role}, lab {settings.lab_id}: "
+                "policy, trust and external id are as shipped"
+            )
         else:
             _plan(session, settings, as_json=as_json)
     except BadInputError as error:
@@ -64,14 +75,6 @@ def cloud(
     except CloudError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.code) from None
-
-
-def _check(session: Caller, settings: Settings) -> None:
-    check_access(session, settings)
-    typer.echo(
-        f"account {settings.account}, role {settings.role}, lab {settings.lab_id}: "
-        "policy, trust and external id are as shipped"
-    )
 
 
 def _plan(session: Caller, settings: Settings, *, as_json: bool) -> None:
@@ -87,7 +90,7 @@ def _plan(session: Caller, settings: Settings, *, as_json: bool) -> None:
         for arch, image in found.images.items()
     }
     plan = {
-        "text": [line.rstrip() for line in capture.get().splitlines()],
+        "text": "\n".join(line.rstrip() for line in capture.get().splitlines()),
         "start": found.missing(settings),
         "images": images,
         "caller": str(settings.caller) if settings.caller else None,

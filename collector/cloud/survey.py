@@ -197,6 +197,9 @@ def _instance_problems(settings: Settings, instances: list[dict[str, Any]]) -> I
             yield f"{where} is of this lab and not in the inventory; put it back, or make teardown"
         elif name in seen:
             yield f"{where} exists twice in this lab; make teardown"
+        elif instance["State"]["Name"] not in ("pending", "running"):
+            state = instance["State"]["Name"]
+            yield f"{where} is {state}; start it in EC2 once it is stopped, or make teardown"
         elif instance["InstanceType"] != wanted[name].type:
             yield (
                 f"{where} is {instance['InstanceType']}, and the inventory wants "
@@ -210,8 +213,9 @@ def _quota_problems(settings: Settings, found: Survey) -> Iterator[str]:
     needed = sum(
         found.vcpus.get(name, 0) for name in found.missing(settings) if _STANDARD.match(types[name])
     )
-    if found.quota is not None and found.used is not None and found.used + needed > found.quota:
+    used = found.used or 0
+    if found.quota is not None and used + needed > found.quota:
         yield (
-            f"quota: {needed} vCPUs are wanted, {found.used} of {found.quota:.0f} are in use in "
+            f"quota: {needed} vCPUs are wanted, and {used} of {found.quota:.0f} are in use in "
             f"{settings.region}; ask AWS to raise quota {QUOTA}, or take smaller types"
         )
