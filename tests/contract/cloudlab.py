@@ -206,8 +206,8 @@ class Lab:
 
     def profile(self, *, account: str = ACCOUNT, external_id: str = EXTERNAL_ID) -> None:
         self.config.write_text(
-            f"[profile base]\nregion = {REGION}\n"
-            f"[profile lab]\nregion = {REGION}\nrole_arn = arn:aws:iam::{account}:role/{ROLE}\n"
+            "[profile base]\nregion = us-east-1\n"  # not the lab's, which the inventory says
+            f"[profile lab]\nregion = us-east-1\nrole_arn = arn:aws:iam::{account}:role/{ROLE}\n"
             f"source_profile = base\nexternal_id = {external_id}\n"
         )
 
