@@ -100,8 +100,8 @@ def _plan(session: Caller, settings: Settings, *, as_json: bool) -> None:
 
 def _show(console: Console, settings: Settings, found: Survey) -> None:
     prices = estimate(settings)
-    table = Table("host", "address", "architecture", "type", "vCPUs", "image", "state", "USD/h")
-    table.box = None
+    columns = ("host", "address", "architecture", "type", "vCPUs", "image", "state", "USD/h")
+    table = Table(*columns, box=None)
     for one in settings.hosts:
         name = one.host.name
         price = prices.hourly[name]
