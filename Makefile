@@ -2,6 +2,7 @@
 #
 #   make lab [experiment=web] [profile=quick] [blocks=N] [new=1] [hosts=3]
 #   make lab lab=mine subnet=198.18.7.0/24       a second lab beside the first
+#   make lab inventory=inventories/mine [yes=1]  hosts of one's own, or in the cloud
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -24,7 +25,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 STATE = .lab/$(lab)
 EXTRA = -e experiment=$(experiment) $(if $(profile),-e profile=$(profile)) $(if $(blocks),-e blocks=$(blocks)) \
-        $(if $(seed),-e seed=$(seed)) $(if $(new),-e new=true)
+        $(if $(seed),-e seed=$(seed)) $(if $(new),-e new=true) $(if $(yes),-e cloud_hosts_yes=true)
 PLAYBOOK = $(BIN)/ansible-playbook lab.yml -i $(inventory) $(EXTRA)
 
 ##@ Every day
@@ -61,6 +62,10 @@ logs: $(VENV)/.lab ## Show what a running arm's tasks wrote: make logs arm=share
 .PHONY: shell
 shell: $(VENV)/.lab ## A shell in which nomad, consul and python talk to the lab
 	@$(BIN)/python -m collector shell -i $(inventory)
+
+.PHONY: cloud-check
+cloud-check: $(VENV)/.lab ## Ask AWS whether the lab's role, policy and external id still hold
+	@$(BIN)/python -m collector cloud check -i $(inventory)
 
 .PHONY: rotate
 rotate: $(VENV)/.lab ## New keys, certificates and tokens for a lab that goes on working

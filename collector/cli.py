@@ -6,6 +6,7 @@ import typer
 
 from collector import daily
 from collector.campaign import commands as campaign
+from collector.cloud import commands as cloud
 from collector.dataset import commands as dataset
 from collector.plan import commands as plan
 from collector.publish import commands as publish
@@ -17,5 +18,5 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for room in (plan, campaign, dataset, publish, daily):
+for room in (plan, campaign, dataset, publish, cloud, daily):
     room.register(app)

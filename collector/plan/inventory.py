@@ -264,14 +264,22 @@ def _listing(path: Path) -> bytes:
     return done.stdout
 
 
-def load_inventory(path: Path) -> Inventory:
-    """Read an inventory through ``ansible-inventory``; connects to no host.
+def list_inventory(path: Path) -> dict[str, Any]:
+    """Return what ``ansible-inventory --list`` prints; connects to no host.
 
-    Raises ``BadInputError`` with every problem, each beginning with the inventory's path.
+    Raises ``BadInputError``, which begins with the inventory's path.
     """
     try:
         data = json.loads(_listing(path))
     except ValueError as error:
         message = f"ansible-inventory printed no JSON: {error}"
         raise BadInputError([Finding("error", str(path), message)]) from None
-    return parse_inventory(data, str(path))
+    return dict(data)
+
+
+def load_inventory(path: Path) -> Inventory:
+    """Read an inventory through ``ansible-inventory``; connects to no host.
+
+    Raises ``BadInputError`` with every problem, each beginning with the inventory's path.
+    """
+    return parse_inventory(list_inventory(path), str(path))
