@@ -23,13 +23,13 @@ class Image:
 def read_images(bindings: pd.DataFrame) -> list[Image]:
     """Each image of a campaign once, by name, then architecture. One that names none is left out.
 
-    ``bindings``: the column ``images`` is JSON, name -> digest, bytes, layers, arch.
+    ``bindings``: the column ``images`` is JSON, task -> name, digest, bytes, layers, arch.
     """
     found = set()
     for text in bindings["images"].dropna().unique():
         listed = parsed(text)
-        for name, facts in listed.items() if isinstance(listed, dict) else ():
-            if isinstance(facts, dict) and facts.get("arch"):
+        for facts in listed.values() if isinstance(listed, dict) else ():
+            if isinstance(facts, dict) and facts.get("arch") and facts.get("name"):
                 size, layers, digest = (facts.get(key) for key in ("bytes", "layers", "digest"))
-                found.add(Image(str(name), str(facts["arch"]), size, layers, digest))
+                found.add(Image(str(facts["name"]), str(facts["arch"]), size, layers, digest))
     return sorted(found, key=lambda one: (one.name, one.arch, one.digest or ""))

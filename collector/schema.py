@@ -189,7 +189,12 @@ BINDINGS: Final = _table(
         "JSON: task -> host, version, concurrency, access_log, ciphers, ...",
     ),
     ("containers", "string", "", "JSON: task -> id, image, cgroup, cpuset, quota, memory limit"),
-    ("images", "string", "", "JSON: image -> digest, bytes, layers, arch; null where not said"),
+    (
+        "images",
+        "string",
+        "",
+        "JSON: task -> its image's name, digest, bytes unpacked, layers, arch",
+    ),
     ("variables", "string", "", "JSON: the job's variables"),
     ("environment", "string", "", "JSON: facts of the topology's host"),
     ("peer_environment", "string", "", "JSON: facts of the peer; null without one"),

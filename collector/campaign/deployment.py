@@ -219,10 +219,16 @@ class Deployer:
         self, found: dict[str, dict[str, Any]], observers: Mapping[str, Remote]
     ) -> None:
         listed = containers_of(found, observers)
+        answers = ask_all(observers.values(), "images")
         for binding in found.values():
             binding["containers"] = listed[binding["job"]]
             if not binding["containers"]:
                 raise BlockFailed(f"{binding['job']}: no container of its allocation on the host")
+            binding["images"] = {
+                task: answers[one["host"]]["images"][one["image"]]
+                for task, one in binding["containers"].items()
+                if one["image"] in answers[one["host"]]["images"]
+            }
 
     def _sidecars(
         self, binding: Mapping[str, Any], tasks: Iterable[str]

@@ -68,11 +68,12 @@ def _images(facts: Body) -> str | None:
     found = maybe_mapping(facts, "images")
     if found is None:
         return None
-    return as_json({name: _image(mapping(found, name)) for name in found})
+    return as_json({task: _image(mapping(found, task)) for task in found})
 
 
 def _image(facts: Body) -> Row:
     return {
+        "name": maybe_text(facts, "name"),
         "digest": maybe_text(facts, "digest"),
         "bytes": maybe_whole(facts, "bytes"),
         "layers": maybe_whole(facts, "layers"),

@@ -1,6 +1,6 @@
 """The program on a host: reads requests, answers each with one line; events come between.
 
-Requests (``do``): hello, containers, snapshot, foreign, probe, prove, tool, lock, block, forget.
+Requests (``do``): hello, containers, images, snapshot, foreign, probe, prove, tool, lock, block, forget.
 An answer is ``{"event": "answer", ...}`` or ``{"event": "failed", "reason": ...}``.
 """
 
@@ -21,6 +21,7 @@ from collector.runner import block, counters, facts, probe
 from collector.runner.link import Lapsed, Link, said_by
 
 LIST_CONTAINERS: Final = ("sudo", "-n", "/usr/local/lib/socklab/list-containers")
+LIST_IMAGES: Final = ("sudo", "-n", "/usr/local/lib/socklab/list-images")
 PROVE: Final = ("sudo", "-n", "/usr/local/lib/socklab/prove")
 Answer = dict[str, Any]
 
@@ -64,6 +65,13 @@ class Host:
         for one in found:
             one["cpus"] = _allowed_cpus(one["pid"])
         return {"containers": found}
+
+    def images(self, order: Mapping[str, Any]) -> Answer:
+        """Describe the images that containers of allocations run, by their ids."""
+        listed = said_by(LIST_IMAGES)
+        if listed.returncode != 0:
+            raise RuntimeError(f"list-images: {listed.stderr.strip()}")
+        return {"images": json.loads(listed.stdout)}
 
     def snapshot(self, order: Mapping[str, Any]) -> Answer:
         """Read every counter."""
@@ -148,7 +156,7 @@ def serve(link: Link, host: Host) -> None:
     actions: dict[str, Callable[[Mapping[str, Any]], Answer]] = {
         name: getattr(host, name)
         for name in (
-            "hello", "containers", "snapshot", "foreign", "probe", "prove", "tool", "lock",
+            "hello", "containers", "images", "snapshot", "foreign", "probe", "prove", "tool", "lock",
             "block", "forget",
         )
     }  # fmt: skip

@@ -24,7 +24,10 @@ from analysis.wording import answer
 
 ARM, INTEL = {"arch": "aarch64"}, {"arch": "x86_64"}
 EMULATED = {**ARM, "emulated": True}
-IMAGE = {"digest": "sha256:" + "ab" * 32, "bytes": 61_200_000, "layers": 4, "arch": "x86_64"}
+IMAGE = {
+    "name": "app", "digest": "sha256:" + "ab" * 32, "bytes": 61_200_000, "layers": 4,
+    "arch": "x86_64",
+}  # fmt: skip
 
 
 def cells(hosts: dict[str, dict[str, Any]], concurrency: int = 16) -> list[dict[str, Any]]:
@@ -307,7 +310,7 @@ def test_several_settings_are_counted_in_one_line(tmp_path: Path) -> None:
 
 def test_images_are_shown_by_architecture_with_what_is_not_said(tmp_path: Path) -> None:
     images = {
-        "lab-2": {"app": IMAGE, "proxy": {**IMAGE, "bytes": None, "layers": None}},
+        "lab-2": {"app": IMAGE, "proxy": {**IMAGE, "name": "proxy", "bytes": None, "layers": None}},
         "arm-1": {"app": {**IMAGE, "arch": "aarch64", "bytes": 48_900_000}},
     }
     found = made(tmp_path, {"lab-2": INTEL, "arm-1": ARM}, images=images)
@@ -327,7 +330,7 @@ def test_images_are_shown_by_architecture_with_what_is_not_said(tmp_path: Path) 
 def test_the_section_draws_hosts_and_ratios_and_labels_stay_text(tmp_path: Path) -> None:
     truth = ("lab-2", "lab-3", "lab-4", "arm-1", "arm-2", HOSTILE)
     hosts = {host: INTEL if host.startswith("lab") else ARM for host in truth}
-    images = {HOSTILE: {HOSTILE: {**IMAGE, "arch": "aarch64", "digest": HOSTILE}}}
+    images = {HOSTILE: {HOSTILE: {**IMAGE, "name": HOSTILE, "arch": "aarch64", "digest": HOSTILE}}}
     found = made(tmp_path, hosts, images=images)
     page = page_of(found)
     assert "across-1" in page.ids

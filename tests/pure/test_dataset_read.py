@@ -64,11 +64,17 @@ def test_identity_times_and_counters(tmp_path: Path) -> None:
 
 
 def test_images_are_as_recorded_and_null_where_absent(tmp_path: Path) -> None:
-    app = {"digest": "sha256:ab", "bytes": 48_900_000, "layers": 4, "arch": "aarch64"}
+    app = {
+        "name": "app",
+        "digest": "sha256:ab",
+        "bytes": 48_900_000,
+        "layers": 4,
+        "arch": "aarch64",
+    }
     made = Campaign(blocks=1, images={"proxy": {"arch": "aarch64", "more": 1}, "app": app})
     path = made.write_block(tmp_path / "said", 1)
     bound = read_block(path, parse_plan(made.plan_bytes())).bindings
-    unsaid = {"digest": None, "bytes": None, "layers": None, "arch": "aarch64"}
+    unsaid = {"name": None, "digest": None, "bytes": None, "layers": None, "arch": "aarch64"}
     assert [json.loads(row["images"]) for row in bound] == [{"app": app, "proxy": unsaid}] * 3
     assert [row["images"] for row in read(tmp_path / "before").bindings] == [None] * 3
 
