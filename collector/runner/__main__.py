@@ -1,6 +1,7 @@
 """The program on a host: reads requests, answers each with one line; events come between.
 
-Requests (``do``): hello, containers, images, snapshot, foreign, probe, prove, tool, lock, block, forget.
+Requests (``do``): hello, containers, images, snapshot, foreign, probe, prove, tool, lock, block,
+forget.
 An answer is ``{"event": "answer", ...}`` or ``{"event": "failed", "reason": ...}``.
 """
 
@@ -156,8 +157,8 @@ def serve(link: Link, host: Host) -> None:
     actions: dict[str, Callable[[Mapping[str, Any]], Answer]] = {
         name: getattr(host, name)
         for name in (
-            "hello", "containers", "images", "snapshot", "foreign", "probe", "prove", "tool", "lock",
-            "block", "forget",
+            "hello", "containers", "images", "snapshot", "foreign", "probe", "prove", "tool",
+            "lock", "block", "forget",
         )
     }  # fmt: skip
     while True:
