@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -69,12 +68,13 @@ class Lab:
         return self.run(sys.executable, "-m", "collector", *arguments, check=check, timeout=timeout)
 
     def popen(self, *argv: str) -> subprocess.Popen[str]:
-        """Start a command in a session of its own, to be interrupted or killed."""
+        """Start a command in a session of its own, to be interrupted or killed.
+
+        What a shell starts in the background ignores SIGINT, and so would its children.
+        """
         return subprocess.Popen(
-            argv, cwd=ROOT, env=self.environment, text=True, stdin=subprocess.DEVNULL,
+            ("env", "--default-signal=INT", *argv), cwd=ROOT, env=self.environment, text=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-            # What a shell starts in the background ignores SIGINT, and so would its children.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
 
     def on(self, host: str, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
