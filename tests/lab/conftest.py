@@ -73,8 +73,9 @@ class Lab:
         What a shell starts in the background ignores SIGINT, and so would its children.
         """
         return subprocess.Popen(
-            ("env", "--default-signal=INT", *argv), cwd=ROOT, env=self.environment, text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            ("env", "--default-signal=INT", *argv), cwd=ROOT, env=self.environment, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            start_new_session=True,
         )  # fmt: skip
 
     def on(self, host: str, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
