@@ -46,10 +46,10 @@ def test_agents_and_envoys_that_die_cost_an_attempt_and_no_more(lab: Lab) -> Non
         read_until(process, r"block 1 of 2: tcp/a", 240)
         lab.on("lab-2", "systemctl", "kill", "--signal=KILL", "nomad")
         lab.on("lab-3", "systemctl", "kill", "--signal=KILL", "consul")
+        sidecar = sidecar_of(lab, "lab-2")
         read_until(process, r"block 1 of 2: tcp/b", 240)
-        wait_for(lambda: generators(lab, "wrk "), 120, "the generator runs")
-        time.sleep(2.2)  # past its warm-up, which has no sign of its own
-        lab.on("lab-2", "docker", "kill", "--signal=KILL", sidecar_of(lab, "lab-2"))
+        wait_for(lambda: generators(lab, "wrk .*-d 2s"), 60, "the measured part runs")
+        lab.on("lab-2", "docker", "kill", "--signal=KILL", sidecar)
         read_until(process, r"block 2 of 2: deploying", 240)
         lab.on("lab-1", "systemctl", "kill", "--signal=STOP", "consul")
         time.sleep(30)
