@@ -94,9 +94,9 @@ def test_a_killed_controller_leaves_no_generator_and_is_gone_on_with(lab: Lab) -
 
 def test_ctrl_c_in_ansible_playbook(lab: Lab) -> None:
     argv = ("ansible-playbook", "lab.yml", "--tags", "measure", "-e", f"experiment={EXPERIMENT}")
-    process = lab.popen(*argv, "-e", "new=true")
+    process = lab.popen(*argv, "-e", "blocks=2", "-e", "new=true")
     try:
-        said = read_until(process, r"block 1 of 1: .*requests/s")
+        said = read_until(process, r"block 1 of 2: .*requests/s")
         assert re.search(MEASURED, said), "figures appear while the playbook runs"
         os.killpg(process.pid, signal.SIGINT)
         process.wait(30)
@@ -108,7 +108,7 @@ def test_ctrl_c_in_ansible_playbook(lab: Lab) -> None:
     wait_for(
         lambda: not [job for job in lab.nomad_jobs() if job.startswith("sl-")], 60, "jobs stopped"
     )
-    go_on(lab)
+    go_on(lab, blocks=2)
 
 
 def test_a_killed_generator_costs_an_attempt_not_a_row(lab: Lab) -> None:
