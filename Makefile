@@ -21,6 +21,8 @@ export SOCKLAB_ID := $(lab)
 export SOCKLAB_SUBNET := $(subnet)
 export SOCKLAB_HOSTS := $(hosts)
 export ANSIBLE_FORCE_COLOR ?= 0
+# Else Ansible, in a pipe, holds its lines back until it has eight kilobytes of them.
+export PYTHONUNBUFFERED := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 STATE = .lab/$(lab)

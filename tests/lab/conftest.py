@@ -27,6 +27,7 @@ ENVIRONMENT = {
     "SOCKLAB_STATE": str(ROOT / ".lab" / LAB),
     "ANSIBLE_FORCE_COLOR": "0",
     "ANSIBLE_NOCOLOR": "1",
+    "PYTHONUNBUFFERED": "1",  # as the Makefile has it: lines come when they are written
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
 }
 
