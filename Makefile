@@ -39,7 +39,9 @@ help: ## Show this list
 lab: $(VENV)/.lab ## From nothing to a report: set-up, hosts, cluster, workloads, measure, collect, analyse
 	@$(BIN)/python -I -S collector/lock.py check $(STATE)
 	@$(PLAYBOOK)
+ifeq ($(inventory),inventories/local) # others keep their state elsewhere; the playbook has told the answer in any case
 	@echo; cd $(STATE)/results/report/$(basename $(notdir $(experiment))); cat answer.txt; echo "Report: $$PWD/report.html"
+endif
 
 .PHONY: plan
 plan: $(VENV)/.lab ## Show what an experiment would run and could detect; touches no host

@@ -29,7 +29,7 @@ stamina.instrumentation.set_on_retry_hooks([])
 
 PREFIX: Final = "sl-"
 POLL_S: Final = 0.25
-PLACE_S: Final = 240.0  # a host that pulls the images for the first time may take minutes
+PLACE_S: Final = 90.0
 STOP_S: Final = 45.0
 PATIENCE_S: Final = 30.0
 LAST_LINES: Final = 12

@@ -100,6 +100,14 @@ class Visit:
         # Playwright's wait_for_function evaluates strings, which the page's policy forbids.
         playwright.expect(self.page.locator("#verdicts > figure [data-drawn] svg")).to_have_count(1)
 
+    def unfolded(self) -> Any:
+        """Open every part of the page, and wait until all charts are drawn."""
+        self.page.evaluate(
+            "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
+        )
+        playwright.expect(self.page.locator("[data-spec]:not([data-drawn])")).to_have_count(0)
+        return self.page
+
     def _dismiss(self, dialog: Any) -> None:
         self.dialogs.append(dialog.message)
         dialog.dismiss()
@@ -110,9 +118,7 @@ def test_it_draws_fetches_nothing_and_runs_no_label(
     browser: Any, report: Path, width: int, scheme: str
 ) -> None:
     visit = Visit(browser, report, width, scheme)
-    page = visit.page
-    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-    playwright.expect(page.locator("[data-spec]:not([data-drawn])")).to_have_count(0)
+    page = visit.unfolded()
     assert visit.said == []
     assert visit.dialogs == []
     assert visit.requests == [report.as_uri()]
@@ -132,9 +138,7 @@ def test_the_sections_across_hosts_draw_and_run_no_label(
     browser: Any, across: Path, width: int, scheme: str
 ) -> None:
     visit = Visit(browser, across, width, scheme)
-    page = visit.page
-    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-    playwright.expect(page.locator("[data-spec]:not([data-drawn])")).to_have_count(0)
+    page = visit.unfolded()
     assert (visit.said, visit.dialogs) == ([], [])
     real, emulated = page.locator("#across-1"), page.locator("#across-2")
     assert real.locator("h2").inner_text() == "Across hosts: aarch64 against x86_64"

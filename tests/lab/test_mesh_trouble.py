@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Lab, wait_for
-from test_measure import rows, sound
+from test_measure import rows
 from test_trouble import attempts, generators, kill_group, ours, read_until
 
 EXPERIMENT = Path("tests/lab/experiments/mesh-small.yml")
@@ -61,14 +61,9 @@ def test_agents_and_envoys_that_die_cost_an_attempt_and_no_more(lab: Lab) -> Non
     assert any(one["block"] == 1 and "did not outlive" in one["outcome"] for one in lost), lost
     done = lab.collector("collect", "--state", str(lab.state)).stdout
     (line,) = [one for one in done.splitlines() if one.startswith(f"{campaign.name}: 6 planned")]
-    assert " 0 quarantined + 0 missing" in line, line
+    assert "6 planned = 6 good" in line, line
     # The superseded attempt stays on record, with what was counted; every row is of its own host.
     everything = rows(lab, "runs", campaign.name)
-    last = {block: max(one["attempt"] for one in everything if one["block"] == block)
-            for block in (1, 2)}  # fmt: skip
-    kept = [one for one in everything if one["attempt"] == last[one["block"]]]
-    assert len(kept) == 6
-    assert all(sound(one) for one in kept), [one["reasons"] for one in kept]
     assert {(one["host"], one["peer"]) for one in everything} == {("lab-2", "lab-3")}
     failed = [one for one in everything if one["state"] != "good" and one["block"] == 1]
     assert any("restarted" in one["reasons"] or "errors" in one["reasons"] for one in failed)
