@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,13 @@ def test_combined_has_twice_the_means_read_back(lab: Lab) -> None:
     assert proxy["quota_us"] is None
     assert combined["memory_limit_bytes"] == 2 * proxy["memory_limit_bytes"]
     assert set(deployments["sharedvolume/a"]["containers"]) == {"proxy", "app-0"}
+    for task, image in deployments["sharedvolume/a"]["images"].items():
+        assert image["name"] == {"proxy": "proxy", "app-0": "app"}[task]
+        assert image["digest"].startswith("sha256:")
+        assert image["arch"] == os.uname().machine
+        assert image["bytes"] > 10_000_000
+        assert image["layers"] == 1
+    assert len(deployments["sharedvolume/a"]["images"]) == 2
 
 
 @pytest.mark.parametrize("name", ["paths", "factors"])
