@@ -25,6 +25,7 @@ MOMENTS = {
 def test_the_same_command_goes_on_after_a_kill(stage: str) -> None:
     lab = Lab()
     lab.playbook("--tags", "teardown")
+    lab.forget()
     try:
         process = lab.popen("ansible-playbook", "lab.yml", "-e", "blocks=1")
         assert process.stdout is not None
