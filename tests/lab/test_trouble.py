@@ -56,10 +56,10 @@ def kill_group(process: subprocess.Popen[str], number: int) -> None:
 
 
 @contextmanager
-def measuring(lab: Lab, blocks: int = 1) -> Iterator[subprocess.Popen[str]]:
-    """A new campaign under way, started as its own session."""
+def measuring(lab: Lab, blocks: int = 1, how: str = "--new") -> Iterator[subprocess.Popen[str]]:
+    """A campaign under way, by default a new one, started as its own session."""
     argv = (sys.executable, "-m", "collector", "measure", EXPERIMENT, "--blocks", str(blocks))
-    process = lab.popen(*argv, "--events", "plain", "--new")
+    process = lab.popen(*argv, "--events", "plain", how)
     try:
         yield process
     finally:
@@ -92,12 +92,15 @@ def test_a_killed_controller_leaves_no_generator_and_is_gone_on_with(lab: Lab) -
     assert not list(campaign.glob("blocks/b0001-a2*"))
 
 
-def test_ctrl_c_in_ansible_playbook(lab: Lab) -> None:
+def test_a_second_command_is_refused_and_interruptions_are_gone_on_with(lab: Lab) -> None:
     argv = ("ansible-playbook", "lab.yml", "--tags", "measure", "-e", f"experiment={EXPERIMENT}")
     process = lab.popen(*argv, "-e", "blocks=2", "-e", "new=true")
     try:
         said = read_until(process, r"block 1 of 2: .*requests/s")
         assert re.search(MEASURED, said), "figures appear while the playbook runs"
+        refused = lab.run("make", f"lab={LAB}", "subnet=198.18.64.0/24", "lab", check=False)
+        assert refused.returncode != 0
+        assert f"in use by process {process.pid}" in refused.stdout
         os.killpg(process.pid, signal.SIGINT)
         process.wait(30)
     finally:
@@ -105,9 +108,11 @@ def test_ctrl_c_in_ansible_playbook(lab: Lab) -> None:
             kill_group(process, signal.SIGKILL)
     assert process.returncode != 0
     wait_for(lambda: generators(lab) == [], 30, "the generator ended")
-    wait_for(
-        lambda: not [job for job in lab.nomad_jobs() if job.startswith("sl-")], 60, "jobs stopped"
-    )
+    wait_for(lambda: ours(lab) == [], 60, "jobs stopped")
+    with measuring(lab, blocks=2, how="--no-new") as again:
+        read_until(again, "deploying")
+        kill_group(again, signal.SIGTERM)
+        assert again.returncode == 130
     go_on(lab, blocks=2)
 
 
@@ -125,17 +130,6 @@ def test_a_killed_generator_costs_an_attempt_not_a_row(lab: Lab) -> None:
     (line,) = [one for one in said.splitlines() if one.startswith(campaign.name)]
     assert re.search(r"3 planned = .* 0 missing", line), line
     assert list(campaign.glob("blocks/b0001-a1.jsonl")), "the failed attempt stays on record"
-
-
-def test_a_second_command_is_refused_and_told_who_holds(lab: Lab) -> None:
-    with measuring(lab) as process:
-        read_until(process, "deploying")
-        refused = lab.run("make", f"lab={LAB}", "subnet=198.18.64.0/24", "lab", check=False)
-        assert refused.returncode != 0
-        assert f"in use by process {process.pid}" in refused.stdout
-        kill_group(process, signal.SIGTERM)
-        assert process.returncode == 130
-    go_on(lab)
 
 
 def test_a_changed_host_key_is_refused(lab: Lab, tmp_path: Path) -> None:
