@@ -42,7 +42,7 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5) as raw
 # Where a rotation is killed, in the order in which it gets there.
 MOMENTS = {
     "made": r"TASK \[nomad : Succeed \| Make the engine",
-    "taken": r"TASK \[Forget the registry's password",
+    "taken": r"TASK \[Forget the passwords",
     "half": r"TASK \[nomad : Configure \| Write",
     "retiring": r"TASK \[nomad : Retire \| Delete",
 }
