@@ -66,9 +66,11 @@ def serials(lab: Lab) -> dict[tuple[str, str], int]:
 
 def containers(lab: Lab) -> dict[str, str]:
     """Containers on lab-2: id to when it was started."""
-    ids = lab.on("lab-2", "docker", "ps", "--quiet", "--no-trunc").stdout.split()
-    shown = lab.on("lab-2", "docker", "inspect", *ids).stdout if ids else "[]"
-    return {one["Id"]: one["State"]["StartedAt"] for one in json.loads(shown)}
+    while ids := lab.on("lab-2", "docker", "ps", "--quiet", "--no-trunc").stdout.split():
+        shown = lab.on("lab-2", "docker", "inspect", *ids, check=False)
+        if shown.returncode == 0:  # else one of them ended between the two commands
+            return {one["Id"]: one["State"]["StartedAt"] for one in json.loads(shown.stdout)}
+    return {}
 
 
 def tokens(lab: Lab) -> dict[str, str]:
