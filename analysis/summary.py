@@ -168,8 +168,7 @@ def analyse(
     raw = {name: dataset.table(name, [chosen]) for name in ("containers", "histograms")}
     proofs = read_proofs(dataset.table("proofs", [chosen]))
     mesh = find_mesh(plan, good, {**raw, "bindings": bindings}, proofs)
-    named = good.dropna(subset=["path"]).drop_duplicates("arm")
-    paths = dict(zip(named["arm"], named["path"], strict=True))
+    paths = paths_of(good)
     load_hosts = ", ".join(sorted(good["load_host"].unique()))
     return Analysis(
         experiment=experiment,
@@ -206,6 +205,12 @@ def analyse(
             *_run_warnings(good),
         ),
     )
+
+
+def paths_of(runs: pd.DataFrame) -> dict[str, str]:
+    """Arm -> its path, of arms that have the same one in every cell."""
+    named = runs.dropna(subset=["path"]).groupby("arm")["path"].unique()
+    return {str(arm): str(found[0]) for arm, found in named.items() if len(found) == 1}
 
 
 def _compared(good: pd.DataFrame, emulated: bool, campaign: str) -> tuple[pd.DataFrame, list[str]]:

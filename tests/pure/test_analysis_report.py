@@ -22,7 +22,7 @@ from analysis.latency import quantile_curves
 from analysis.published import CONTAINER_TO_CONTAINER, outcome, published_ratio
 from analysis.report import render
 from analysis.report.page import json_block
-from analysis.summary import Analysis, analyse
+from analysis.summary import Analysis, analyse, paths_of
 from analysis.tables import csv_text, tables
 from analysis.terminal import show
 from analysis.wording import answer, gate_line
@@ -49,6 +49,12 @@ def terminal(analysis: Analysis) -> str:
     show(analysis, console)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def test_an_arm_has_a_path_where_all_its_cells_have_the_same() -> None:
+    """Else a campaign that crosses its factor with paths would be told as if it had one."""
+    rows = [("one", "mesh-tcp"), ("one", "mesh-unix"), ("uds", "sharedvolume"), ("none", None)]
+    assert paths_of(pd.DataFrame(rows * 2, columns=["arm", "path"])) == {"uds": "sharedvolume"}
 
 
 def test_a_known_effect_comes_out_with_its_size(found: Analysis) -> None:
