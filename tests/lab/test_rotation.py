@@ -66,11 +66,14 @@ def serials(lab: Lab) -> dict[tuple[str, str], int]:
 
 def containers(lab: Lab) -> dict[str, str]:
     """Containers on lab-2: id to when it was started."""
-    while ids := lab.on("lab-2", "docker", "ps", "--quiet", "--no-trunc").stdout.split():
+    for _ in range(20):
+        ids = lab.on("lab-2", "docker", "ps", "--quiet", "--no-trunc").stdout.split()
+        if not ids:
+            return {}
         shown = lab.on("lab-2", "docker", "inspect", *ids, check=False)
         if shown.returncode == 0:  # else one of them ended between the two commands
             return {one["Id"]: one["State"]["StartedAt"] for one in json.loads(shown.stdout)}
-    return {}
+    raise AssertionError("not once did all containers of lab-2 stay to be looked at")
 
 
 def tokens(lab: Lab) -> dict[str, str]:
