@@ -471,11 +471,12 @@ job "mesh" {
           consul {}
 
           config {
-            image           = var.image_sidecar
-            args            = ["/local/service.json"]
-            network_mode    = "host"
-            readonly_rootfs = true
-            cap_drop        = ["all"]
+            image              = var.image_sidecar
+            image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
+            args               = ["/local/service.json"]
+            network_mode       = "host"
+            readonly_rootfs    = true
+            cap_drop           = ["all"]
           }
 
           env {
@@ -519,11 +520,12 @@ job "mesh" {
           }
 
           config {
-            image           = var.image_bridge
-            args            = local.bridges[group.value]
-            network_mode    = "host"
-            readonly_rootfs = true
-            cap_drop        = ["all"]
+            image              = var.image_bridge
+            image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
+            args               = local.bridges[group.value]
+            network_mode       = "host"
+            readonly_rootfs    = true
+            cap_drop           = ["all"]
           }
 
           resources {
@@ -542,11 +544,12 @@ job "mesh" {
           driver = "docker"
 
           config {
-            image           = local.server.image
-            args            = local.server.args
-            network_mode    = local.server_unix ? "none" : "host"
-            readonly_rootfs = var.workload != "database"
-            cap_drop        = ["all"]
+            image              = local.server.image
+            image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
+            args               = local.server.args
+            network_mode       = local.server_unix ? "none" : "host"
+            readonly_rootfs    = var.workload != "database"
+            cap_drop           = ["all"]
           }
 
           env = local.server.env
@@ -579,12 +582,13 @@ job "mesh" {
           kill_signal = var.workload == "web" ? "SIGTERM" : "SIGKILL"
 
           config {
-            image           = local.client.image
-            entrypoint      = slice(local.client.run, 0, 1)
-            args            = slice(local.client.run, 1, length(local.client.run))
-            network_mode    = var.workload == "web" || !local.client_unix ? "host" : "none"
-            readonly_rootfs = var.workload != "web"
-            cap_drop        = ["all"]
+            image              = local.client.image
+            image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
+            entrypoint         = slice(local.client.run, 0, 1)
+            args               = slice(local.client.run, 1, length(local.client.run))
+            network_mode       = var.workload == "web" || !local.client_unix ? "host" : "none"
+            readonly_rootfs    = var.workload != "web"
+            cap_drop           = ["all"]
           }
 
           dynamic "template" {

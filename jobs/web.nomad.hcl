@@ -303,13 +303,14 @@ job "web" {
         }
 
         config {
-          image           = var.image_app
-          args            = ["--config", "/srv/socklab/gunicorn.conf.py"]
-          network_mode    = local.bridged ? "socklab" : ""
-          network_aliases = local.bridged ? ["${task.value}.${NOMAD_ALLOC_ID}"] : []
-          ports           = var.path == "tcp-published" ? [replace(task.value, "-", "_")] : []
-          readonly_rootfs = true
-          cap_drop        = ["all"]
+          image              = var.image_app
+          image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
+          args               = ["--config", "/srv/socklab/gunicorn.conf.py"]
+          network_mode       = local.bridged ? "socklab" : ""
+          network_aliases    = local.bridged ? ["${task.value}.${NOMAD_ALLOC_ID}"] : []
+          ports              = var.path == "tcp-published" ? [replace(task.value, "-", "_")] : []
+          readonly_rootfs    = true
+          cap_drop           = ["all"]
         }
 
         env {
@@ -333,13 +334,14 @@ job "web" {
         driver = "docker"
 
         config {
-          image           = local.combined ? var.image_combined : var.image_proxy
-          args            = local.combined ? ["-c", "/local/supervisord.conf"] : ["-c", "/local/nginx.conf"]
-          network_mode    = local.bridged ? "socklab" : ""
-          ports           = local.bridged ? ["http"] : []
-          cpu_hard_limit  = local.combined
-          readonly_rootfs = false
-          cap_drop        = ["all"]
+          image              = local.combined ? var.image_combined : var.image_proxy
+          image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
+          args               = local.combined ? ["-c", "/local/supervisord.conf"] : ["-c", "/local/nginx.conf"]
+          network_mode       = local.bridged ? "socklab" : ""
+          ports              = local.bridged ? ["http"] : []
+          cpu_hard_limit     = local.combined
+          readonly_rootfs    = false
+          cap_drop           = ["all"]
         }
 
         dynamic "template" {

@@ -1,7 +1,7 @@
 """The program on a host: reads requests, answers each with one line; events come between.
 
 Requests (``do``): hello, containers, images, snapshot, foreign, probe, prove, tool, lock, block,
-forget.
+held, forget.
 An answer is ``{"event": "answer", ...}`` or ``{"event": "failed", "reason": ...}``.
 """
 
@@ -51,8 +51,8 @@ class Host:
             "sha256": hashlib.sha256(program.read_bytes()).hexdigest(),
             "boot_id": counters.boot_id(),
             "cpus": self.cpus,
-            "wall_ns": time.time_ns(),
             "environment": facts.environment(self.cpus),
+            "wall_ns": time.time_ns(),  # last: looking around takes a while on a slow host
         }
 
     def containers(self, order: Mapping[str, Any]) -> Answer:
@@ -123,6 +123,15 @@ class Host:
         blobs = [one.name for one in sorted(folder.glob(f"{order['name']}.*.blob"))]
         return {"sealed": sealed, "blobs": blobs}
 
+    def held(self, order: Mapping[str, Any]) -> Answer:
+        """List the sealed blocks of a campaign that are still here, each with its blobs."""
+        folder = self.home / "blocks" / order["campaign"]
+        names = sorted(one.stem for one in folder.glob("*.jsonl"))
+        blobs = sorted(one.name for one in folder.glob("*.blob"))
+        return {
+            "held": {name: [one for one in blobs if one.startswith(f"{name}.")] for name in names}
+        }
+
     def forget(self, order: Mapping[str, Any]) -> Answer:
         """Remove the files of a block that the controller has fetched and checked."""
         folder = self.home / "blocks" / order["campaign"]
@@ -158,7 +167,7 @@ def serve(link: Link, host: Host) -> None:
         name: getattr(host, name)
         for name in (
             "hello", "containers", "images", "snapshot", "foreign", "probe", "prove", "tool",
-            "lock", "block", "forget",
+            "lock", "block", "held", "forget",
         )
     }  # fmt: skip
     while True:

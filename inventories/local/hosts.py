@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""The local lab as an Ansible inventory: names and addresses follow from three settings.
+"""The local lab as an Ansible inventory: names and addresses follow from four settings.
 
 Settings come from the environment, so that ``ansible-playbook``, ``ansible-inventory`` and make
 see the same lab: ``SOCKLAB_ID`` (default ``socklab``), ``SOCKLAB_SUBNET`` (a /24 inside
-198.18.0.0/16, default ``198.18.0.0/24``) and ``SOCKLAB_HOSTS`` (2 to 16, default 3). The first host
-serves the cluster and generates load, the third is the far end of topologies that span two hosts,
-the others run the topologies. Every value printed is literal; the hosts stage makes it true.
+198.18.0.0/16, default ``198.18.0.0/24``), ``SOCKLAB_HOSTS`` (2 to 16, default 3) and
+``SOCKLAB_ARCHS`` (architectures beside the machine's own: ``aarch64``, ``x86_64``, separated
+by commas; default none). The first host serves the cluster and generates load, the third is the far
+end of topologies that span two hosts, the others run the topologies. An architecture that is not
+the machine's own is one more host, emulated. Every value printed is literal; the hosts stage makes
+it true.
 """
 
 import ipaddress
@@ -17,11 +20,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PEER = "lab-3"  # always the same one: a host that is added later changes nobody's part
+EMULATED = {"aarch64": "lab-arm", "x86_64": "lab-x86"}
+EMULATED_CPUS = 2
 RANGE = ipaddress.IPv4Network("198.18.0.0/16")
 
 
-def settings() -> tuple[str, ipaddress.IPv4Network, int]:
-    """Read and check the three settings; raises ValueError with what was expected."""
+def settings() -> tuple[str, ipaddress.IPv4Network, int, list[str]]:
+    """Read and check the four settings; raises ValueError with what was expected."""
     lab = os.environ.get("SOCKLAB_ID", "socklab")
     if not re.fullmatch(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?", lab):
         raise ValueError(
@@ -37,7 +42,12 @@ def settings() -> tuple[str, ipaddress.IPv4Network, int]:
     count = os.environ.get("SOCKLAB_HOSTS", "3")
     if not count.isdigit() or not 2 <= int(count) <= 16:
         raise ValueError(f"SOCKLAB_HOSTS={count!r}: expected a number from 2 to 16")
-    return lab, subnet, int(count)
+    archs = [arch for arch in os.environ.get("SOCKLAB_ARCHS", "").split(",") if arch]
+    if not set(archs) <= set(EMULATED):
+        raise ValueError(
+            f"SOCKLAB_ARCHS={','.join(archs)!r}: expected some of {', '.join(EMULATED)}"
+        )
+    return lab, subnet, int(count), sorted(set(archs))
 
 
 def split_cpus() -> tuple[list[int], list[int]]:
@@ -65,11 +75,12 @@ def siblings(cpu: int) -> set[int]:
 
 def inventory() -> dict[str, object]:
     """Build the whole inventory in the form that ``ansible-inventory --list`` reads."""
-    lab, subnet, count = settings()
+    lab, subnet, count, archs = settings()
     load_cpus, topology_cpus = split_cpus()
     arch = os.uname().machine
     state = Path(os.environ.get("SOCKLAB_STATE", ROOT / ".lab" / lab)).absolute()
     names = [f"lab-{number}" for number in range(1, count + 1)]
+    emulated = {EMULATED[other]: other for other in archs if other != arch}
     ssh = state / "ssh"
     hostvars: dict[str, object] = {
         name: {
@@ -83,6 +94,17 @@ def inventory() -> dict[str, object]:
         }
         for number, name in enumerate(names, start=1)
     }
+    for number, (name, other) in enumerate(emulated.items(), start=41):
+        hostvars[name] = {
+            "ansible_host": str(subnet[number]),
+            "lab_index": number,
+            "lab_cpus": list(range(EMULATED_CPUS)),
+            "lab_kind": "virtual",
+            "lab_emulated": True,
+            "lab_container": f"{lab}-{name}",
+            "lab_arch": other,
+            "lab_containers_subnet": f"198.19.{number}.0/24",
+        }
     common = {
         "ansible_user": "root",
         "ansible_python_interpreter": "/usr/bin/python3",
@@ -95,6 +117,8 @@ def inventory() -> dict[str, object]:
                 "IdentitiesOnly=yes",
             )
         ),
+        # To hosts on this machine it costs more than it saves.
+        "mitogen_ssh_compression": False,
         "lab_id": lab,
         "lab_state": str(state),
         "lab_subnet": str(subnet),
@@ -105,9 +129,10 @@ def inventory() -> dict[str, object]:
         "all": {"children": ["servers", "load", "clients", "peers"], "vars": common},
         "servers": {"hosts": names[:1]},
         "load": {"hosts": names[:1]},
-        "clients": {"hosts": [name for name in names[1:] if name != PEER]},
-        "peers": {"hosts": [name for name in names if name == PEER]},
+        "clients": {"hosts": [name for name in names[1:] if name != PEER] + list(emulated)},
+        "peers": {"hosts": [name for name in names if name == PEER] + list(emulated)},
         f"arch_{arch}": {"hosts": names},
+        **{f"arch_{other}": {"hosts": [name]} for name, other in emulated.items()},
     }
 
 

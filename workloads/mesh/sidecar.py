@@ -46,6 +46,7 @@ WAITING_S: Final = 1.0  # until traffic has shown which cipher is spoken
 RUNNING_S: Final = 10.0  # a third of the checks' TTL
 CONSUL_S: Final = 5.0
 ADMIN_S: Final = 2.0
+UNKNOWN_CHECK: Final = "Unknown check ID"  # as Consul's agent answers, with 404
 
 
 def path_findings(where: str, path: str) -> Iterator[str]:
@@ -178,6 +179,18 @@ class Sidecar:
             )
         self.registered = True
 
+    def register_again(self, said: str) -> None:
+        """Register anew where Consul has dropped it: it drops what was critical for a minute.
+
+        That happens to an Envoy that starts slowly, and the agent may have lost its data.
+        """
+        if UNKNOWN_CHECK not in said:
+            return
+        try:
+            self.register()
+        except OSError as error:
+            print(f"sidecar: {error}", file=sys.stderr, flush=True)
+
     def bootstrap(self) -> Path:
         """Write Envoy's bootstrap as Consul makes it, but with a private admin socket."""
         done = subprocess.run(
@@ -256,6 +269,7 @@ class Sidecar:
                 pause = self.tick()
             except OSError as error:
                 print(f"sidecar: {error}", file=sys.stderr, flush=True)
+                self.register_again(str(error))
             # A signal ends the wait: the handler stops Envoy.
             try:
                 code = self.envoy.wait(pause)
