@@ -9,6 +9,7 @@ ratios.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -43,7 +44,9 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """``wrk, 16 connections, keepalive=true``."""
+        """``wrk, 16 connections, keepalive=true``; empty where no tool is named."""
+        if not self.tool:
+            return self.variant
         flows = f"{words_of(self.tool).flow}{'s' * (self.concurrency != 1)}"
         text = f"{self.tool}, {self.concurrency} {flows}"
         return f"{text}, {self.variant}" if self.variant else text
@@ -63,7 +66,7 @@ class Cell:
     @property
     def label(self) -> str:
         """What a reader needs to tell cells apart: ``lab-2, wrk, 16 connections, ...``."""
-        return f"{self.where}, {self.setting.label}"
+        return ", ".join(filter(None, (self.where, self.setting.label)))
 
     @property
     def where(self) -> str:
@@ -139,6 +142,8 @@ def mixed_values(rows: pd.DataFrame, columns: Sequence[str], by: str) -> list[st
     """
     mixed = []
     for column in columns:
+        if len(rows[column].unique()) == 1:
+            continue
         values = rows[column].map(lambda value: "unknown" if pd.isna(value) else str(value))
         if values.nunique() > 1:
             whose = rows.groupby(values)[by].unique()
@@ -174,7 +179,7 @@ def _paired(
     for block in common:
         (deployment, value), (other, base) = of_arm[block], of_base[block]
         units.setdefault((block[0], deployment, other), []).append(compare(value, base))
-    medians = np.array([np.median(units[key]) for key in sorted(units)], dtype=np.float64)
+    medians = np.array([statistics.median(units[key]) for key in sorted(units)], dtype=np.float64)
     return Pairs(medians, len(common), len(of_arm.keys() ^ of_base.keys()))
 
 

@@ -5,8 +5,10 @@ log ratios; who shows them exponentiates.
 
 The signed-rank null distribution is built by convolution: each unit's rank is added to the
 statistic or not, with probability one half. Ranks are doubled so that midranks (ties) are whole
-numbers; the result is the exact permutation distribution of signs for every n, the same as
-enumerating all 2^n of them. The dataset's n is tens, so this costs microseconds.
+numbers; the result is the exact permutation distribution of signs, the same as enumerating all 2^n
+of them. A campaign's n is tens, so this costs microseconds. Above ``EXACT`` units, which only
+other people's figures have, the distribution is taken as normal and the averages are not written
+down, for tables of n^2 averages and n^3 sums would not end.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from statsmodels.stats.multitest import multipletests
 Floats = npt.NDArray[np.float64]
 
 ALPHA: Final = 0.05
+EXACT: Final = 200
+FLOOR_UNITS: Final = 100
 FLAG_MAD: Final = 14.826  # 10 standard deviations of a normal distribution
 BOOTSTRAP_DRAWS: Final = 4000
 BOOTSTRAP_BATCH: Final = 500
@@ -92,6 +96,43 @@ def walsh_averages(values: Sequence[float] | Floats) -> Floats:
     return np.sort((array[first] + array[second]) / 2)
 
 
+def _median_average(ordered: Floats) -> float:
+    """Median of the Walsh averages of sorted values."""
+    count = ordered.size * (ordered.size + 1) // 2
+    if ordered.size <= EXACT:
+        return float(np.median(walsh_averages(ordered)))
+    middle = [_ranked_average(ordered, rank) for rank in {(count - 1) // 2, count // 2}]
+    return sum(middle) / len(middle)
+
+
+def _ranked_average(ordered: Floats, rank: int) -> float:
+    """The Walsh average of that 0-based rank, found by halving the range until no double is left.
+
+    How many averages a bound has below it takes n log n steps and no table.
+    """
+    low, high = np.nextafter(ordered[0], -np.inf), ordered[-1]
+    while (middle := (low + high) / 2) not in (low, high):
+        # Each pair of two values is seen from either end, a value with itself once.
+        pairs = int(np.searchsorted(ordered, 2 * middle - ordered, "right").sum())
+        alone = int(np.searchsorted(ordered, middle, "right"))
+        if (pairs + alone) // 2 > rank:
+            high = middle
+        else:
+            low = middle
+    return float(high)
+
+
+def _below(n: int, alpha: float) -> tuple[int, float]:
+    """The largest k with P(T < k) <= ``alpha`` / 2, T the signed-rank sum; and 1 - 2 P(T < k)."""
+    if n <= EXACT:
+        below = np.cumsum(_null_distribution(2 * np.arange(1, n + 1))[::2])
+        k = int((below <= alpha / 2).sum())
+        return k, 1 - 2 * float(below[k - 1]) if k else 0.0
+    mean, deviation = n * (n + 1) / 4, math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
+    k = math.floor(mean + 0.5 + deviation * float(stats.norm.ppf(alpha / 2)))
+    return k, 1 - 2 * float(stats.norm.cdf((k - 0.5 - mean) / deviation))
+
+
 def _null_distribution(doubled_ranks: npt.NDArray[np.int64]) -> Floats:
     """P(sum of the doubled ranks of positive signs = index), signs being fair coins."""
     chance = np.zeros(int(doubled_ranks.sum()) + 1)
@@ -117,14 +158,17 @@ def hodges_lehmann(values: Sequence[float] | Floats, alpha: float = ALPHA) -> Lo
     n = array.size
     if n == 0:
         raise ValueError("no values")
-    averages = walsh_averages(array)
-    value = float(np.median(averages))
-    below = np.cumsum(_null_distribution(2 * np.arange(1, n + 1))[::2])
-    k = int((below <= alpha / 2).sum())
+    ordered = np.sort(array)
+    value = _median_average(ordered)
+    k, coverage = _below(n, alpha)
     if k == 0:
         return Location(value, None, None, None, n)
-    coverage = 1 - 2 * float(below[k - 1])
-    return Location(value, float(averages[k - 1]), float(averages[-k]), coverage, n)
+    if n <= EXACT:
+        averages = walsh_averages(ordered)
+        return Location(value, float(averages[k - 1]), float(averages[-k]), coverage, n)
+    last = n * (n + 1) // 2 - 1
+    low, high = (_ranked_average(ordered, rank) for rank in (k - 1, last - (k - 1)))
+    return Location(value, low, high, coverage, n)
 
 
 def signed_rank_p(values: Sequence[float] | Floats) -> float:
@@ -139,6 +183,8 @@ def signed_rank_p(values: Sequence[float] | Floats) -> float:
     array = array[array != 0]
     if array.size == 0:
         return 1.0
+    if array.size > EXACT:
+        return float(stats.wilcoxon(array, correction=True, method="asymptotic").pvalue)
     ranks = np.rint(2 * stats.rankdata(np.abs(array))).astype(np.int64)
     chance = _null_distribution(ranks)
     observed = int(ranks[array > 0].sum())
@@ -185,18 +231,25 @@ def noise_floor(pairs: Sequence[float] | Floats, n: int, seed: int) -> float | N
     """95th percentile of |Hodges-Lehmann| over bootstrap samples of ``n`` A/A log ratios.
 
     It is the difference that identical systems show when ``n`` of these pairs are compared. The
-    same input and seed give the same value. None for no pairs or ``n`` < 1.
+    same input and seed give the same value. Above ``FLOOR_UNITS`` samples of so many are drawn, and
+    their deviations from the pool's own estimate shrunk as the square root of n. None for no pairs
+    or ``n`` < 1.
     """
     array = _array(pairs)
     if array.size == 0 or n < 1:
         return None
     rng = np.random.default_rng(seed)
-    first, second = np.triu_indices(n)
-    sizes: list[Floats] = []
+    drawn = min(n, FLOOR_UNITS)
+    first, second = np.triu_indices(drawn)
+    batches: list[Floats] = []
     for _ in range(BOOTSTRAP_DRAWS // BOOTSTRAP_BATCH):
-        draw = array[rng.integers(0, array.size, (BOOTSTRAP_BATCH, n))]
-        sizes.append(np.abs(np.median((draw[:, first] + draw[:, second]) / 2, axis=1)))
-    return float(np.quantile(np.concatenate(sizes), 0.95))
+        draw = array[rng.integers(0, array.size, (BOOTSTRAP_BATCH, drawn))]
+        batches.append(np.median((draw[:, first] + draw[:, second]) / 2, axis=1))
+    found = np.concatenate(batches)
+    if n > drawn:
+        centre = _median_average(np.sort(array))
+        found = centre + (found - centre) * math.sqrt(drawn / n)
+    return float(np.quantile(np.abs(found), 0.95))
 
 
 def flag_outliers(values: Sequence[float] | Floats) -> npt.NDArray[np.bool_]:

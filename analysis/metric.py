@@ -20,6 +20,8 @@ MB: Final = 1e6
 class Metric:
     """One value a run. ``scale`` turns the stored unit into ``unit``, the one that is shown.
 
+    ``higher_is_better``: None where nobody has said.
+
     ``optional``: the tool's output does not always say it; where it never does, nothing is shown.
     """
 
@@ -27,7 +29,7 @@ class Metric:
     label: str
     unit: str
     scale: float
-    higher_is_better: bool
+    higher_is_better: bool | None
     caveat: str = ""
     optional: bool = False
 

@@ -15,11 +15,16 @@ import numpy as np
 import pandas as pd
 
 from analysis.contrast import Cell, Pairs, pair
-from analysis.dataset import campaigns_by_age
+from analysis.dataset import Dataset, campaigns_by_age, good_runs, where
 from analysis.estimate import Floats
+from analysis.metric import PRIMARY
 
 LEAST_MARGIN: Final = 0.02
 HISTORY: Final = 10
+NEEDED: Final = [
+    "campaign", "block", "attempt", "state", "profile", "tool", "concurrency", "placement", "arm",
+    "copy", "deployment", "emulated", "started_wall_s", PRIMARY,
+]  # fmt: skip
 SAME: Final = (
     "host",
     "peer",
@@ -44,6 +49,46 @@ class Twin:
     campaigns: int
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a lab knows of its noise: SD of ``pairs`` A/A log ratios; None below two."""
+
+    profile: str
+    tool: str
+    concurrency: int
+    placement: str
+    campaigns: int
+    pairs: int
+    sd: float | None
+
+
+def known_noise(dataset: Dataset) -> list[Known]:
+    """By profile, load and placement, over the last ten campaigns that have A/A pairs.
+
+    Pairs are pooled over hosts and variants: what is asked is how far two looks at one thing lie
+    apart.
+    """
+    runs = good_runs(dataset.runs(columns=NEEDED))
+    runs = runs[~runs["emulated"].eq(True)]
+    found = []
+    for key, rows in runs.groupby(["profile", "tool", "concurrency", "placement"], sort=True):
+        pools: list[Floats] = []
+        for campaign in campaigns_by_age(rows):
+            own = rows[rows["campaign"] == campaign]
+            arm = baseline_of(own)
+            units = pair(own, PRIMARY, arm, arm, copy="b").units if arm else np.zeros(0)
+            if units.size:
+                pools.append(units)
+        if pools:
+            profile, tool, concurrency, placement = key
+            recent = pools[-HISTORY:]
+            pool = np.concatenate(recent)
+            sd = float(pool.std(ddof=1)) if pool.size > 1 else None
+            named = (str(profile), str(tool), int(concurrency), str(placement))
+            found.append(Known(*named, len(recent), int(pool.size), sd))
+    return found
+
+
 def baseline_of(runs: pd.DataFrame) -> str | None:
     """The arm that has a copy b; None where none, or more than one, has."""
     arms = runs.loc[runs["copy"] == "b", "arm"].unique()
@@ -61,7 +106,7 @@ def comparable_history(runs: pd.DataFrame, campaign: str) -> pd.DataFrame:
         rows = runs[runs["campaign"] == name]
         if set(rows["profile"]) == set(own["profile"]) and _hosts(rows) == hosts:
             older.append(name)
-    return runs[runs["campaign"].isin([*older[-HISTORY:], campaign])]
+    return where(runs, runs["campaign"].isin([*older[-HISTORY:], campaign]))
 
 
 def _hosts(rows: pd.DataFrame) -> frozenset[str]:

@@ -22,15 +22,24 @@ BLOCK_NAME: Final = r"^b(\d{4,9})-a\d+\.jsonl$"
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedBlock:
+    """A block's place in the plan; its ``cell`` is told by its hosts, its variant and its load."""
+
+    tranche: int
+    cell: tuple[object, ...]
+    runs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """The question and what was declared. ``tranches``: block number -> (tranche, run ids)."""
+    """The question and what was declared."""
 
     question: str
     baseline: str
     contrasts: tuple[tuple[str, str], ...]
     also_differs: Mapping[str, str]
     factor: str
-    tranches: Mapping[int, tuple[int, tuple[str, ...]]]
+    blocks: Mapping[int, PlannedBlock]
     planned: bool
 
 
@@ -98,14 +107,18 @@ def _from_json(plan: dict[str, Any]) -> Plan:
             if arm.get("also_differs")
         },
         factor=str(plan.get("factor") or ""),
-        tranches={
-            int(block["block"]): (
-                int(block["tranche"]),
-                tuple(str(run["run"]) for run in block["runs"]),
-            )
-            for block in plan["blocks"]
-        },
+        blocks={int(block["block"]): _planned_block(block) for block in plan["blocks"]},
         planned=True,
+    )
+
+
+def _planned_block(block: dict[str, Any]) -> PlannedBlock:
+    load = block["load"]
+    where = (block["host"], block.get("peer"), block["load_host"], block["variant"])
+    return PlannedBlock(
+        tranche=int(block["tranche"]),
+        cell=(*where, load["tool"], load["concurrency"]),
+        runs=tuple(str(run["run"]) for run in block["runs"]),
     )
 
 
@@ -125,25 +138,25 @@ def account(plan: Plan, runs: pd.DataFrame, files: pd.DataFrame, finished: bool)
     """Every slot once, by its last attempt. ``runs`` and ``files``: all states, of one campaign.
 
     A slot without a run is quarantined where its block's file is. ``finished``: the campaign ended;
-    planned tranches past the last one measured were not needed.
+    what was planned of a cell past the last tranche that it was measured in was not needed.
     """
     last = runs[runs["state"] != SUPERSEDED]
     states = last.groupby("state")["run"].nunique()
     seen = set(last["run"])
     refused = quarantined_blocks(files)
     absent = [
-        (block, tranche)
-        for block, (tranche, ids) in plan.tranches.items()
-        for run in ids
-        if run not in seen
+        number for number, block in plan.blocks.items() for run in block.runs if run not in seen
     ]
-    reached = {int(block) for block in last["block"].unique()} | refused
-    beyond = max((plan.tranches[b][0] for b in reached if b in plan.tranches), default=0)
-    in_files = sum(block in refused for block, _ in absent)
-    not_needed = sum(finished and tranche > beyond for _, tranche in absent)
+    needed: dict[tuple[object, ...], int] = {}
+    for number in {int(number) for number in last["block"].unique()} | refused:
+        if block := plan.blocks.get(number):
+            needed[block.cell] = max(block.tranche, needed.get(block.cell, 1))
+    in_files = sum(number in refused for number in absent)
+    beyond = [b for b in map(plan.blocks.__getitem__, absent) if b.tranche > needed.get(b.cell, 1)]
+    not_needed = len(beyond) if finished else 0
     reasons = _reasons(last[last["state"] != GOOD])
     return Account(
-        planned=sum(len(ids) for _, ids in plan.tranches.values()) if plan.planned else None,
+        planned=sum(len(block.runs) for block in plan.blocks.values()) if plan.planned else None,
         good=int(states.get(GOOD, 0)),
         invalid=int(states.get(INVALID, 0)),
         quarantined=int(states.get(QUARANTINED, 0)) + in_files,

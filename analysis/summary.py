@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import pandas as pd
 
 from analysis import consistency, environment
 from analysis.across import Page, find_across
+from analysis.claims import Claim, ClaimError, read_claims
 from analysis.contrast import Cell, cells_of, pair, require_uniform, with_cpu_per_work
 from analysis.cpu import cpu_by_container
 from analysis.dataset import Dataset, find_campaign, good_runs
@@ -26,8 +29,9 @@ from analysis.mesh import Mesh, find_mesh
 from analysis.metric import PRIMARY, Metric, metrics_of
 from analysis.noise import LEAST_MARGIN, Twin, comparable_history, matching_history, twin
 from analysis.plan import Account, Plan, account, campaign_folder, read_plan
+from analysis.precision import stopping
 from analysis.proofs import Proof, read_proofs, refused_proofs
-from analysis.published import Replication, replicate
+from analysis.replicate import Replication, replicate
 from analysis.verdict import Contrast, Verdict, judge_all, judge_twin
 from collector.schema import SUPERSEDED
 
@@ -60,27 +64,34 @@ class TwinResult:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Everything that is shown. ``runs``: good rows of the cells compared.
+    """Everything that is shown. ``runs``: good rows of the cells compared. ``files``: what its rows
+    were read from, and those of the earlier campaigns whose A/A pairs it knows; ``state``: the
+    state directory, as a shell takes it.
 
     ``peers``: peer -> its kind and architecture. ``mesh``: None without sidecars and proofs.
-    ``across``: a page a pair of architectures; empty for a single host.
+    ``across``: a page a pair of architectures; empty for a single host. ``stopping``: how each cell
+    ended, where further tranches were planned.
     """
 
     experiment: str
     campaign: str
     generation: int
+    state: str
     plan: Plan
+    files: pd.DataFrame
     runs: pd.DataFrame
     cells: tuple[Cell, ...]
     paths: dict[str, str]
     conditions: tuple[str, ...]
     account: Account
+    stopping: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
     twins: tuple[TwinResult, ...]
     medians: pd.DataFrame
     cpu: pd.DataFrame
     curves: pd.DataFrame
     little: tuple[consistency.LittleCheck, ...]
+    claims: tuple[Claim, ...]
     replications: tuple[Replication, ...]
     facts: tuple[tuple[str, str, str], ...]
     containers: tuple[dict[str, str], ...]
@@ -162,6 +173,7 @@ def analyse(
     plan = read_plan(folder, everything)
     good, left_out = _compared(with_cpu_per_work(good_runs(everything)), emulated, chosen)
     history = comparable_history(with_cpu_per_work(good_runs(light)), chosen)
+    pooled = sorted(str(name) for name in history["campaign"].unique())
     twins, contrasts = _contrasts(plan, good, history)
     verdicts = judge_all(contrasts)
     bindings, files = dataset.bindings(chosen), dataset.table("files", [chosen])
@@ -169,24 +181,29 @@ def analyse(
     proofs = read_proofs(dataset.table("proofs", [chosen]))
     mesh = find_mesh(plan, good, {**raw, "bindings": bindings}, proofs)
     paths = paths_of(good)
+    claims, unread = _claims_about(experiment)
     load_hosts = ", ".join(sorted(good["load_host"].unique()))
     return Analysis(
         experiment=experiment,
         campaign=chosen,
         generation=dataset.generation,
+        state=_shown(dataset.state.resolve()),
         plan=plan,
+        files=dataset.table("files", pooled),
         runs=good,
         cells=tuple(cell for cell, _ in cells_of(good)),
         paths=paths,
         conditions=tuple(environment.shared_conditions(bindings)),
         account=account(plan, everything, files, (folder / "finished").exists()),
+        stopping=stopping(plan, good),
         verdicts=tuple(verdicts),
         twins=tuple(twins),
         medians=_medians(good),
         cpu=cpu_by_container(good, raw["containers"]),
         curves=quantile_curves(good, raw["histograms"]),
         little=tuple(consistency.check_little(good)),
-        replications=tuple(replicate(verdicts, paths, experiment)),
+        claims=claims,
+        replications=tuple(replicate(claims, verdicts, experiment)),
         facts=tuple(environment.host_facts(bindings, load_hosts)),
         containers=tuple(environment.arm_containers(bindings)),
         peers=environment.peer_kinds(bindings),
@@ -199,12 +216,26 @@ def analyse(
         ),
         warnings=(
             *left_out,
+            *unread,
             *refused_proofs(files),
             *(mesh.warnings if mesh else ()),
             *consistency.body_warnings(good),
             *_run_warnings(good),
         ),
     )
+
+
+def _claims_about(experiment: str) -> tuple[tuple[Claim, ...], list[str]]:
+    """The claims about it; a file that cannot be read keeps nobody from a report."""
+    try:
+        known = read_claims()
+    except ClaimError as error:
+        return (), [f"Published claims are left out: {error}"]
+    return tuple(one for one in known if one.here and one.here.experiment == experiment), []
+
+
+def _shown(state: Path) -> str:
+    return shlex.quote(f".lab/{state.name}" if state.parent.name == ".lab" else str(state))
 
 
 def paths_of(runs: pd.DataFrame) -> dict[str, str]:

@@ -18,7 +18,7 @@ import pandas as pd
 from analysis.across_tables import across_tables
 from analysis.contrast import CELL, Cell
 from analysis.mesh import Added, Mesh
-from analysis.published import CONTAINER_TO_CONTAINER, THROUGH_ENVOY
+from analysis.newer import Change
 from analysis.summary import Analysis
 from analysis.verdict import Verdict
 
@@ -28,11 +28,11 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
     """Every table by the name of its file, without the ending."""
     return {
-        "verdicts": pd.DataFrame([_verdict(v) for v in analysis.verdicts]),
+        "verdicts": pd.DataFrame([verdict_row(v) for v in analysis.verdicts]),
         "aa": pd.DataFrame(
             [
                 {
-                    **_verdict(t.verdict),
+                    **verdict_row(t.verdict),
                     "outcome": t.outcome,
                     "noise_floor": None if t.floor is None else math.expm1(t.floor),
                     "pool_pairs": int(t.twin.pool.size),
@@ -55,24 +55,8 @@ def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
                 for c in analysis.little
             ]
         ),
-        "published": pd.DataFrame(
-            [
-                {**dataclasses.asdict(row), "little_ratio": row.little_ratio,
-                 "consistent": row.consistent}
-                for row in CONTAINER_TO_CONTAINER
-            ]
-        ),
-        "published_transfer": pd.DataFrame([dataclasses.asdict(row) for row in THROUGH_ENVOY]),
-        "replication": pd.DataFrame(
-            [
-                {**_cell(r.ours.cell), "where": r.where, "comparison": r.comparison,
-                 "published_ratio": r.published_ratio,
-                 "published_consistent": r.published_consistent, "arm": r.ours.arm,
-                 "baseline": r.ours.baseline, "ratio": r.ours.ratio, "low": r.ours.low,
-                 "high": r.ours.high, "verdict": r.ours.word, "outcome": r.outcome}
-                for r in analysis.replications
-            ]
-        ),
+        "replication": _replication(analysis),
+        "files": analysis.files,
         "account": _account(analysis),
         "environment": pd.DataFrame(analysis.facts, columns=["where", "fact", "value"]),
         **(_mesh(analysis.mesh) if analysis.mesh else {}),
@@ -104,7 +88,8 @@ def _cell(cell: Cell) -> dict[str, object]:
     return dataclasses.asdict(cell)
 
 
-def _verdict(verdict: Verdict) -> dict[str, object]:
+def verdict_row(verdict: Verdict | Change) -> dict[str, object]:
+    """The fields, the cell's first."""
     fields = {f.name: getattr(verdict, f.name) for f in dataclasses.fields(verdict)}
     return {**_cell(fields.pop("cell")), **fields}
 
@@ -112,6 +97,21 @@ def _verdict(verdict: Verdict) -> dict[str, object]:
 def _spread_cells(frame: pd.DataFrame) -> pd.DataFrame:
     cells = pd.DataFrame([_cell(cell) for cell in frame["cell"]], columns=CELL)
     return pd.concat([cells, frame.drop(columns="cell").reset_index(drop=True)], axis=1)
+
+
+def _replication(analysis: Analysis) -> pd.DataFrame:
+    columns = [
+        "claim", *CELL, "arm", "baseline", "metric", "published_ratio", "published_consistent",
+        "ratio", "low", "high", "verdict", "outcome", "size",
+    ]  # fmt: skip
+    rows = [
+        {**_cell(r.ours.cell), "claim": r.claim.name, "arm": r.ours.arm,
+         "baseline": r.ours.baseline, "metric": r.ours.metric, "published_ratio": r.claim.ratio,
+         "published_consistent": r.claim.consistent, "ratio": r.ours.ratio, "low": r.ours.low,
+         "high": r.ours.high, "verdict": r.ours.word, "outcome": r.outcome, "size": r.size}
+        for r in analysis.replications
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _account(analysis: Analysis) -> pd.DataFrame:

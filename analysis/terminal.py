@@ -97,4 +97,4 @@ def _notes(analysis: Analysis, all_metrics: bool) -> list[str]:
     if analysis.proofs:
         held = len(analysis.proofs) - len(analysis.failed_proofs)
         notes.append(f"Proofs: {held} of {len(analysis.proofs)} held.")
-    return [*notes, *analysis.warnings, f"Runs: {analysis.account.line}."]
+    return [*notes, *analysis.stopping, *analysis.warnings, f"Runs: {analysis.account.line}."]

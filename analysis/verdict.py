@@ -109,7 +109,7 @@ def _judge(contrast: Contrast, p_adjusted: float, tests: int) -> Verdict:
     known = units.size > 0
     at95 = hodges_lehmann(units) if known else Location(math.nan, None, None, None, 0)
     at90 = hodges_lehmann(units, 2 * ALPHA) if known else at95
-    word, reason = _decide(at95, at90, delta, p_adjusted, tests)
+    word, reason = decide(at95, at90, delta, p_adjusted, tests)
     return Verdict(
         cell=contrast.cell,
         metric=contrast.metric,
@@ -139,9 +139,10 @@ def _ratio(log_ratio: float | None) -> float | None:
     return None if log_ratio is None else math.exp(log_ratio)
 
 
-def _decide(
+def decide(
     at95: Location, at90: Location, delta: float, p_adjusted: float, tests: int
 ) -> tuple[Word, str]:
+    """The rule: the word, and why. Intervals, and the margin ``delta``, in log units."""
     if at95.n == 0:
         return "inconclusive", "no block has a good run of both arms"
     if at95.beyond(delta):

@@ -34,7 +34,8 @@ def interval(verdict: Verdict) -> str:
 
 def direction(verdict: Verdict, metric: Metric) -> str:
     """``better`` or ``worse`` than the baseline for a different verdict, else the verdict."""
-    if verdict.word != "different" or verdict.ratio is None:
+    known = metric.higher_is_better is not None
+    if verdict.word != "different" or verdict.ratio is None or not known:
         return verdict.word
     return "better" if (verdict.ratio > 1) == metric.higher_is_better else "worse"
 

@@ -24,6 +24,7 @@ from collector.campaign.errors import NOT_READY, CampaignError, NotReadyError
 from collector.campaign.folder import Campaign
 from collector.campaign.mesh import Mesh
 from collector.campaign.placement import Placement
+from collector.campaign.preflight import read_preflight
 from collector.lock import holder
 from collector.plan.findings import BadInputError
 from collector.plan.inventory import Inventory, load_inventory
@@ -32,6 +33,8 @@ from collector.plan.plan import Plan
 GIB: Final = 1 << 30
 DISK_GIB: Final = 8
 MEMORY_GIB: Final = 4
+EMULATED_GIB: Final = 7  # roles/virtual_hosts: the machine's memory, and the emulator's own
+EMULATED_MINUTES: Final = 9  # to join a lab; its images and binaries, once, are minutes more
 CONSOLE: Final = Console(markup=False, emoji=False, highlight=False)
 InventoryPath = Annotated[Path, typer.Option("--inventory", "-i", help="As for ansible-playbook.")]
 LOCAL: Final = Path("inventories/local")
@@ -65,6 +68,11 @@ def _cache() -> Path:
     return Path(base) / "socklab" / "bin"
 
 
+def _emulated(inventory: Inventory) -> int:
+    """Emulated hosts that run on this machine."""
+    return sum(host.container is not None for host in inventory.hosts.values())
+
+
 def _rows(inventory: Inventory) -> list[tuple[str, str, str]]:
     """(what, state, what that means) of this machine; a state of 'missing' stops a lab."""
     virtual = any(host.kind == "virtual" for host in inventory.hosts.values())
@@ -74,6 +82,7 @@ def _rows(inventory: Inventory) -> list[tuple[str, str, str]]:
     disk = shutil.disk_usage(existing).free / GIB
     fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     memory = int(fields["MemAvailable"].split()[0]) / (1 << 20)
+    needed = MEMORY_GIB + EMULATED_GIB * _emulated(inventory)
     version = 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1
     rows = [
         (
@@ -81,7 +90,7 @@ def _rows(inventory: Inventory) -> list[tuple[str, str, str]]:
             str(len(os.sched_getaffinity(0))),
             "two keep load and topology apart",
         ),
-        ("memory", f"{memory:.1f} GiB", "missing" if memory < MEMORY_GIB else "enough"),
+        ("memory", f"{memory:.1f} GiB", "missing" if memory < needed else "enough"),
         ("disk", f"{disk:.0f} GiB free", "missing" if disk < DISK_GIB else "enough"),
         ("cgroups", f"v{version}", "both layouts are read"),
         ("KVM", "yes" if Path("/dev/kvm").exists() else "no", "not needed by this inventory"),
@@ -110,10 +119,13 @@ def doctor(inventory: InventoryPath = LOCAL) -> None:
     CONSOLE.print(table)
     up = (hosts.lab_state / "lab.env").exists()
     minutes = 4 if up else 8 + 5 * sum("build" in row[2] for row in rows)
+    minutes += EMULATED_MINUTES * _emulated(hosts)
     CONSOLE.print(
         f"lab {hosts.lab_id}: {'up' if up else 'not up'}; make lab takes about {minutes} minutes. "
         "What it would change: ansible-playbook lab.yml --check"
     )
+    for name, why in read_preflight(hosts.lab_state).missing().items():
+        CONSOLE.print(f"{name} was missing when the hosts stage looked: it {why}", soft_wrap=True)
     if any(row[2] == "missing" for row in rows):
         raise typer.Exit(NOT_READY)
 

@@ -112,6 +112,7 @@ RUNS: Final = (
         ("arch", "string", "", "machine of the topology's host: x86_64, aarch64"),
         ("kind", "string", "", "virtual, bare-metal, cloud"),
         ("emulated", "bool", "", "the topology's host, or its peer, is emulated"),
+        ("untested", "bool", "", "the same, with a system on which nobody tried the lab"),
         ("conditions", "string", "", "declared faults in force (loss, delay); empty if none"),
         ("started_wall_s", "float64", "s", "wall clock at the start of the measured part (Unix)"),
         ("warmup_s", "float64", "s", "monotonic time of the discarded warm-up"),

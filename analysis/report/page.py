@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,15 +28,6 @@ from analysis.change import percent, span
 from analysis.contrast import Cell
 from analysis.cpu import LOAD, TOTAL
 from analysis.metric import CLOSED_LOOP, PRIMARY, Metric, metrics_in, metrics_of, words_of
-from analysis.published import (
-    ARM64,
-    CONTAINER_TO_CONTAINER,
-    LOCAL,
-    THROUGH_ENVOY,
-    X86,
-    published_ratio,
-    published_transfer_ratio,
-)
 from analysis.report import judged, measured
 from analysis.report.across_view import page_views
 from analysis.report.chart import Chart, in_cell
@@ -132,16 +123,6 @@ def _medians(view: CellView, arm: str, copy: str) -> Mapping[str, Any]:
     return {row.metric: row for row in own.itertuples()}
 
 
-def _published() -> Sequence[Mapping[str, Any]]:
-    return [
-        {
-            "row": row,
-            "ratio": None if row.arm == "tcp" else published_ratio(row.where, row.arm)[0],
-        }
-        for row in CONTAINER_TO_CONTAINER
-    ]
-
-
 def render(analysis: Analysis, shown: Mapping[str, pd.DataFrame]) -> str:
     """The whole page. ``shown``: the tables that it offers for download, by name."""
     environment = jinja2.Environment(
@@ -177,10 +158,6 @@ def render(analysis: Analysis, shown: Mapping[str, pd.DataFrame]) -> str:
         twins=judged.twins(analysis.gates),
         cells=list(_cells(analysis)),
         medians=_medians,
-        published=_published(),
-        transfers=THROUGH_ENVOY,
-        transfer_ratio=published_transfer_ratio(),
-        places=(LOCAL, X86, ARM64),
         downloads={f"{name}.csv": _download(table) for name, table in shown.items()},
         style=style,
         library=library,

@@ -100,12 +100,16 @@ class Cluster:
         except BaseNomadException as error:
             raise UsageError(f"{identity}: Nomad refuses the job: {_words(error)}") from None
 
-    def wait_running(self, identity: str, groups: Sequence[str]) -> dict[str, dict[str, Any]]:
+    def wait_running(
+        self, identity: str, groups: Sequence[str], patience: float = 1.0
+    ) -> dict[str, dict[str, Any]]:
         """Wait until the allocation of every group runs; return them by group.
 
-        ``BlockFailed`` has the failing task's last lines.
+        ``BlockFailed`` has the failing task's last lines, or which resource is exhausted:
+        ``patience`` is for slow starts, and Nomad knows at once where there is no room.
         """
-        deadline = time.monotonic() + PLACE_S
+        placed_by = time.monotonic() + PLACE_S
+        deadline = time.monotonic() + PLACE_S * patience
         running: dict[str, str] = {}
         status = dict.fromkeys(groups, "not placed")
         while time.monotonic() < deadline:
@@ -123,10 +127,15 @@ class Cluster:
                     group: dict(_patiently(self._api.allocation.get_allocation, running[group]))
                     for group in groups
                 }
+            if time.monotonic() > placed_by:
+                no_room = self._why_not_placed(identity) if "not placed" in status.values() else ""
+                if no_room:
+                    raise BlockFailed(f"{identity}: not placed after {PLACE_S:.0f} s. {no_room}")
+                placed_by = deadline
             time.sleep(POLL_S)
         why = self._why_not_placed(identity)
         late = ", ".join(f"{group} {status[group]}" for group in groups if group not in running)
-        raise BlockFailed(f"{identity}: {late} after {PLACE_S:.0f} s. {why}")
+        raise BlockFailed(f"{identity}: {late} after {PLACE_S * patience:.0f} s. {why}")
 
     def _why_not_placed(self, identity: str) -> str:
         reasons = []
@@ -163,12 +172,15 @@ class Cluster:
             one["ID"] for one in self._allocations(identity) if one["ClientStatus"] == "running"
         }
 
-    def read_file(self, allocation: str, path: str) -> str | None:
-        """Return a file of an allocation; None while there is none."""
+    def read_facts(self, allocation: str, path: str) -> dict[str, Any]:
+        """Return a JSON object that a task wrote in its allocation; empty while there is none."""
         try:
-            return str(self._api.client.cat.read_file(allocation, path))
-        except BaseNomadException:
-            return None
+            read = json.loads(self._api.client.cat.read_file(allocation, path))
+        except (BaseNomadException, json.JSONDecodeError):
+            # A server that loses the client while it forwards the file tells it in the body of an
+            # answer whose status says that all is well.
+            return {}
+        return read if isinstance(read, dict) else {}
 
     def nodes(self) -> dict[str, str]:
         """Return the status of every registered node, by name."""

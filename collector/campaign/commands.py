@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal, NoReturn
 
@@ -26,8 +27,10 @@ from collector.campaign.folder import (
     newest_unfinished,
     refuse_changed,
 )
+from collector.campaign.preflight import read_preflight
 from collector.campaign.program import pack_runner
 from collector.campaign.progress import Events
+from collector.campaign.stopping import precise_cells
 from collector.lock import LockHeldError, acquire
 from collector.plan.commands import find_experiment, read_inputs
 from collector.plan.experiment import Experiment, ProfileName
@@ -37,6 +40,7 @@ from collector.plan.plan import Plan, file_embeds, make_plan
 from collector.plan.rules import check, refuse_errors
 
 IMAGE: Final = re.compile(r'^image_(\w+) = "(\S+@sha256:[0-9a-f]{64})"$')
+BUILT: Final = re.compile(r"^# built for: (.+)$")
 BAD_INPUT: Final = 2
 CLEAN_UP_S: Final = 120.0
 
@@ -46,8 +50,8 @@ def register(app: typer.Typer) -> None:
     app.command("measure")(measure)
 
 
-def read_images(state: Path) -> dict[str, str]:
-    """Return the images by name, by digest, as the workloads stage pushed them."""
+def read_images(state: Path) -> tuple[dict[str, str], set[str]]:
+    """Return the images by name, by digest, as the workloads stage pushed them; and for what."""
     try:
         lines = [
             line
@@ -59,7 +63,20 @@ def read_images(state: Path) -> dict[str, str]:
             f"{error.filename} is missing: no images yet. Make them: "
             "ansible-playbook lab.yml --tags workloads"
         ) from None
-    return {found[1]: found[2] for line in lines if (found := IMAGE.match(line))}
+    built = {arch for line in lines if (found := BUILT.match(line)) for arch in found[1].split()}
+    return {found[1]: found[2] for line in lines if (found := IMAGE.match(line))}, built
+
+
+def refuse_unbuilt(plan: Plan, built: set[str]) -> None:
+    """Refuse to begin where no image runs on the architecture of one of the hosts."""
+    for block in plan.blocks:
+        for name in filter(None, (block.host, block.peer)):
+            if plan.hosts[name].arch not in built:
+                raise NotReadyError(
+                    f"{name} is {plan.hosts[name].arch}, and the images are for "
+                    f"{' and '.join(sorted(built))}. Make them for both: "
+                    "ansible-playbook lab.yml --tags workloads, with that host in the inventory"
+                )
 
 
 def choose_campaign(
@@ -70,7 +87,7 @@ def choose_campaign(
     root = Path.cwd()
     for finding in refuse_errors(check(experiment, hosts, root, blocks)):
         events.tell("wait", str(finding))
-    images, program = read_images(hosts.lab_state), pack_runner()
+    (images, built), program = read_images(hosts.lab_state), pack_runner()
     embeds = file_embeds(path, root) | {"runner": program[1]}
     embeds |= {f"image:{name}": ref.partition("@")[2] for name, ref in images.items()}
 
@@ -80,6 +97,9 @@ def choose_campaign(
             profile=profile, blocks=blocks,
         )  # fmt: skip
 
+    chosen = secrets.randbits(32) if seed is None else seed
+    wanted = plan(new_campaign_id(experiment.name), chosen)
+    refuse_unbuilt(wanted, built)
     results = hosts.lab_state / "results"
     found = None if new else newest_unfinished(results, experiment.name)
     if found is not None:
@@ -91,13 +111,18 @@ def choose_campaign(
             f"{done} of {len(found.plan.blocks)} blocks are done",
         )
         return found, program, images
-    chosen = secrets.randbits(32) if seed is None else seed
-    begun = create(results, plan(new_campaign_id(experiment.name), chosen))
+    begun = create(results, wanted)
     events.tell(
         "campaign",
-        f"new campaign {begun.plan.campaign}, seed {chosen}: {len(begun.plan.blocks)} blocks",
+        f"new campaign {begun.plan.campaign}, seed {chosen}: {_blocks_text(begun.plan)}",
     )
     return begun, program, images
+
+
+def _blocks_text(plan: Plan) -> str:
+    first = sum(block.tranche == 1 for block in plan.blocks)
+    cap = len(plan.blocks)
+    return f"{cap} blocks" if first == cap else f"{first} to {cap} blocks, until precise"
 
 
 @contextmanager
@@ -151,6 +176,9 @@ def measure(
     blocks: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Overrides the experiment's blocks.")
     ] = None,
+    emulated: Annotated[
+        bool, typer.Option("--emulated", help="Measure emulated hosts too.")
+    ] = False,
     new: Annotated[bool, typer.Option(help="Begin anew beside an unfinished campaign.")] = False,
     events: Annotated[
         Literal["terminal", "plain", "json"] | None,
@@ -163,23 +191,29 @@ def measure(
     if how == "json":
         _watch_parent()
     with Events(how) as told:
-        code = _measure(experiment, inventory, seed, profile, blocks, new, told)
+        code = _measure(experiment, inventory, seed, profile, blocks, emulated, new, told)
     raise typer.Exit(code)
 
 
 def _measure(
     experiment: str, inventory: Path, seed: int | None, profile: ProfileName | None,
-    blocks: int | None, new: bool, told: Events,
+    blocks: int | None, emulated: bool, new: bool, told: Events,
 ) -> int:  # fmt: skip
     try:
         path = find_experiment(experiment, Path.cwd())
         read, hosts = read_inputs(path, inventory)
+        read = read.with_emulated() if emulated else read
         acquire(hosts.lab_state)
+        seen = read_preflight(hosts.lab_state)
+        for name, why in seen.missing().items():
+            told.tell("wait", f"{name} is left out: it {why}")
+        hosts = seen.present(hosts)
         with engine_lock(hosts.lab_state, told):
             campaign, program, images = choose_campaign(
                 path, read, hosts, seed, profile, blocks, new, told
             )
-            with Engine(campaign, hosts, Path.cwd(), program, images, told) as engine:
+            precise = partial(precise_cells, hosts.lab_state, campaign, told)
+            with Engine(campaign, hosts, Path.cwd(), program, images, told, precise) as engine:
                 engine.run()
         told.tell("done", f"campaign {campaign.plan.campaign} is done")
     except BadInputError as error:

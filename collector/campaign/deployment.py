@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -91,12 +90,16 @@ def ports_of(wanted: Sequence[tuple[Order, str]]) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a block's deployments run: the measured host, and the far end where there is one."""
+    """Where a block's deployments run: the measured host, and the far end where there is one.
+
+    ``patience`` multiplies the waits for a start: an emulated host is an order of magnitude slower.
+    """
 
     host: str
     cores: int
     peer: str | None
     peer_address: str | None
+    patience: float = 1.0
 
 
 class Deployer:
@@ -159,8 +162,8 @@ class Deployer:
         return self._ports[identity]
 
     def bind(
-        self, wanted: Sequence[tuple[Order, str]], inside: bool, observers: Mapping[str, Remote],
-        runner: Remote,
+        self, wanted: Sequence[tuple[Order, str]], place: Place, inside: bool,
+        observers: Mapping[str, Remote], runner: Remote,
     ) -> dict[str, dict[str, Any]]:  # fmt: skip
         """Wait until each deployment answers rightly to the load; return the bindings.
 
@@ -170,7 +173,7 @@ class Deployer:
         found: dict[str, dict[str, Any]] = {}
         for order, identity in wanted:
             groups = [group["Name"] for group in self._jobs[identity]["TaskGroups"]]
-            allocations = self._cluster.wait_running(identity, groups)
+            allocations = self._cluster.wait_running(identity, groups, place.patience)
             near, far = allocations[groups[0]], None
             if len(groups) > 1:
                 far = allocations[groups[1]]
@@ -189,21 +192,22 @@ class Deployer:
             }
         self._bind_containers(found, observers)
         for binding in found.values():
-            binding["body_bytes"] = self._wait_ready(binding, runner)
+            binding["body_bytes"] = self._wait_ready(binding, runner, READY_S * place.patience)
             binding["readiness_s"] = round(time.monotonic() - began, 3)
         # Only now: the facts may be seconds late, and are no part of being ready.
         for order, identity in wanted:
             binding = found[order.key]
-            binding["sidecars"] = self._sidecars(binding, sidecars(self._jobs[identity]))
+            tasks = sidecars(self._jobs[identity])
+            binding["sidecars"] = self._sidecars(binding, tasks, FACTS_S * place.patience)
         return found
 
-    def _wait_ready(self, binding: Mapping[str, Any], runner: Remote) -> int | None:
+    def _wait_ready(self, binding: Mapping[str, Any], runner: Remote, limit_s: float) -> int | None:
         """Wait for the right answer; its size in bytes, None if it is asked from within."""
         if binding["endpoint"] is not None:
             what = {"url": binding["endpoint"]}
         else:
             what = {"container": binding["containers"][LOAD]["id"]}
-        answer = runner.ask("probe", wait_s=READY_S + 10, limit_s=READY_S, **what)
+        answer = runner.ask("probe", wait_s=limit_s + 10, limit_s=limit_s, **what)
         if answer["ready"]:
             size: int | None = answer["body_bytes"]
             return size
@@ -211,7 +215,7 @@ class Deployer:
         said += self._cluster.job_lines(binding["job"])
         raise BlockFailed(
             f"{binding['job']} runs but does not answer rightly at "
-            f"{binding['endpoint'] or 'its upstream'} within {READY_S:.0f} s: "
+            f"{binding['endpoint'] or 'its upstream'} within {limit_s:.0f} s: "
             f"{answer['reason']}\n  " + "\n  ".join(said)
         )
 
@@ -231,24 +235,21 @@ class Deployer:
             }
 
     def _sidecars(
-        self, binding: Mapping[str, Any], tasks: Iterable[str]
+        self, binding: Mapping[str, Any], tasks: Iterable[str], limit_s: float
     ) -> dict[str, dict[str, Any]]:
         """Read what each Envoy runs with, as its mesh task wrote it."""
         found = {}
         for task in tasks:
             host = binding["containers"][task]["host"]
             allocation = binding["allocation" if task.endswith("client") else "peer_allocation"]
-            deadline = time.monotonic() + FACTS_S
-            while not (facts := self._facts(allocation, task)).get("ciphers"):
+            path = f"/alloc/data/{task}.json"
+            deadline = time.monotonic() + limit_s
+            while not (facts := self._cluster.read_facts(allocation, path)).get("ciphers"):
                 if time.monotonic() > deadline:
                     raise BlockFailed(f"{binding['job']}: {task} wrote no facts of its Envoy")
                 time.sleep(POLL_S)
             found[task] = {"host": host, **facts}
         return found
-
-    def _facts(self, allocation: str, task: str) -> dict[str, Any]:
-        text = self._cluster.read_file(allocation, f"/alloc/data/{task}.json")
-        return dict(json.loads(text)) if text else {}
 
 
 def containers_of(

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,10 +28,12 @@ from collector.campaign.deployment import (
     lab_variables,
     orders,
 )
-from collector.campaign.errors import BlockFailed, CampaignError, NotReadyError
-from collector.campaign.fetch import failed_runs, fetch_block
+from collector.campaign.errors import BlockFailed, CampaignError, NotFetched, NotReadyError
+from collector.campaign.fetch import failed_runs, fetch_block, fetch_left
 from collector.campaign.folder import Campaign
+from collector.campaign.guests import Guests
 from collector.campaign.mesh import Mesh
+from collector.campaign.preflight import read_preflight
 from collector.campaign.progress import Events
 from collector.campaign.proofs import NAME as PROOFS
 from collector.campaign.proofs import Prover, write_proofs
@@ -42,6 +44,7 @@ from collector.campaign.remote import (
     forwarded,
     push,
 )
+from collector.campaign.stopping import Precise, due
 from collector.parse import TOOLS, Load
 from collector.plan.inventory import Inventory
 from collector.plan.model import Block
@@ -54,6 +57,9 @@ TIMEOUT_S: Final = 2.0
 GRACE_S: Final = 30.0
 REQUESTS_LIMIT_S: Final = 300.0
 AGENT_PORT: Final = 8501
+SKEW_S: Final = 2.0
+WAKE_S: Final = 180.0
+EMULATED_PATIENCE: Final = 10.0
 INSIDE: Final = "/local/load"
 RUN_INSIDE: Final = ("sudo", "-n", "/usr/local/lib/socklab/run-inside")
 
@@ -63,7 +69,7 @@ class Engine:
 
     def __init__(
         self, campaign: Campaign, inventory: Inventory, root: Path, program: tuple[bytes, str],
-        images: Mapping[str, str], events: Events,
+        images: Mapping[str, str], events: Events, precise: Precise,
     ) -> None:  # fmt: skip
         self.campaign = campaign
         self.plan = campaign.plan
@@ -82,24 +88,58 @@ class Engine:
         self._stack = ExitStack()
         self._plan_sha256 = hashlib.sha256((campaign.folder / "plan.json").read_bytes()).hexdigest()
         self._spent: list[float] = []
+        self._guests = Guests(inventory)
+        self._seen = read_preflight(state)
+        self._blocks = self.plan.blocks
         self._gone: dict[str, str] = {}
+        self._precise = precise
+        self._total = len(self.plan.blocks)
 
     def __enter__(self) -> Engine:
-        with ExitStack() as stack:
-            self._start(stack)
-            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
+        try:
+            self._stack.close()
+        finally:
+            self._guests.thaw()
+
+    def _open(self, blocks: Sequence[Block]) -> None:
+        """Reach the hosts of some blocks; emulated hosts that are not among them stand still."""
         self._stack.close()
+        self._observers, self._runners = {}, {}
+        self._blocks = tuple(blocks)
+        if self._on_guests():
+            if woken := self._guests.thaw():
+                self._await(woken)
+        elif frozen := self._guests.freeze():
+            self.events.tell("wait", f"{', '.join(frozen)}: frozen while other hosts are measured")
+        with ExitStack() as stack:
+            self._start(stack)
+            self._stack = stack.pop_all()
+
+    def _on_guests(self) -> bool:
+        return any(map(self.plan.on_guests, self._blocks))
+
+    def _await(self, woken: list[str]) -> None:
+        """Wait until hosts that were frozen are back in the cluster."""
+        self.events.tell("wait", f"{', '.join(woken)}: awake; waiting for the cluster to see it")
+        deadline = time.monotonic() + WAKE_S
+        while True:
+            try:
+                return self._cluster.check(dict.fromkeys(woken, "was frozen"))
+            except NotReadyError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1.0)
 
     def _start(self, stack: ExitStack) -> None:
-        topology = {name for block in self.plan.blocks for name in _ends(block)}
-        load = {block.load_host for block in self.plan.blocks}
-        if any(block.peer for block in self.plan.blocks):
+        topology = {name for block in self._blocks for name in _ends(block)}
+        load = {block.load_host for block in self._blocks}
+        if any(block.peer for block in self._blocks):
             self._mesh.check()
         self._cluster.check(dict.fromkeys(sorted(topology), "runs the topologies"))
-        asking = {self._asking()} if any(block.peer for block in self.plan.blocks) else set()
+        asking = {self._asking()} if any(block.peer for block in self._blocks) else set()
         for name in sorted(topology | load | asking):
             host = self._inventory.hosts[name]
             own = set(host.cpus) & os.sched_getaffinity(0)
@@ -113,6 +153,10 @@ class Engine:
             if name in load:
                 self._runners[name] = self._remote(stack, host, connection, path)
                 self._lock(self._runners[name])
+                if brought := fetch_left(self.campaign, self._runners[name]):
+                    said = f"{name}: fetched what was measured before: {', '.join(brought)}"
+                    self.events.tell("fetch", said)
+        self._settle()
         # Only now, with the load hosts in hand: no other engine's jobs can be among them.
         self._sweep("that an earlier call left")
         stack.callback(self._sweep, "at the end")
@@ -147,6 +191,7 @@ class Engine:
         stack.callback(remote.close)
         if remote.facts["sha256"] != self._program[1]:
             raise NotReadyError(f"{host.name} runs another program than the plan embeds")
+        refuse_clock(host.name, remote.facts["wall_ns"] / 1e9 - time.time())
         return remote
 
     def _lock(self, runner: Remote) -> None:
@@ -160,23 +205,33 @@ class Engine:
 
     def run(self) -> None:
         """Do every block that is not done, in the plan's order."""
-        total = len(self.plan.blocks)
+        self._settle()
+        for some in due(self.plan, self.campaign.sealed, self._precise):
+            tranche = some[0].tranche
+            self._total = max(one.block for one in self.plan.blocks if one.tranche <= tranche)
+            self._open(some)
+            self._prove()
+            for block in some:
+                sealed = self.campaign.sealed()
+                if block.block in sealed:
+                    continue
+                left = sum(one.block not in sealed for one in some)
+                self.events.update(block=block.block, blocks=self._total, finished=len(sealed))
+                self.events.update(left_s=self._left(left))
+                self._block_until_whole(block)
+        if not self._runners:  # who fetched the last block died: the jobs may still be there
+            self._open(self.plan.blocks)
+        self.campaign.finish()
+
+    def _settle(self) -> None:
+        """Judge the files that are here and that no engine has judged."""
         for (number, attempt), path in self.campaign.unsettled().items():
             problem = failed_runs(path)
             self.campaign.record(number, attempt, problem or "whole", bool(problem), {})
-        self._prove()
-        for block in self.plan.blocks:
-            done = len(self.campaign.sealed())
-            self.events.update(block=block.block, blocks=total, finished=done)
-            if block.block in self.campaign.sealed():
-                continue
-            self.events.update(left_s=self._left(total - done))
-            self._block_until_whole(block)
-        self.campaign.finish()
 
     def _prove(self) -> None:
         """Try what the mesh promises, once a campaign of topologies that span two hosts."""
-        spanning = [block for block in self.plan.blocks if block.peer]
+        spanning = [block for block in self._blocks if block.peer]
         if not spanning or (self.campaign.folder / PROOFS).exists():
             return
         self.events.tell("deploy", "proofs: deploying four topologies, then trying seven claims")
@@ -206,6 +261,8 @@ class Engine:
             began = time.monotonic()
             try:
                 problem = self._attempt(block, attempt, last)
+            except NotFetched as error:  # no outcome yet: the next connection brings the file
+                problem = str(error)
             except (BlockFailed, OSError, EOFError, SSHException) as error:
                 problem = str(error) or type(error).__name__
                 self.campaign.record(block.block, attempt, problem, True, {})
@@ -214,6 +271,8 @@ class Engine:
                 return
             self.events.tell("error", f"block {block.block}, attempt {attempt}: {problem}")
             self._revive()
+            if block.block in self.campaign.sealed():
+                return
         raise CampaignError(
             f"block {block.block} failed {ATTEMPTS} times; the last: {problem}\n"
             "Mend it and run the same command again: it goes on with this block."
@@ -221,9 +280,7 @@ class Engine:
 
     def _revive(self) -> None:
         """Start anew what may have died with a failed attempt."""
-        self._stack.close()
-        self._observers, self._runners = {}, {}
-        self.__enter__()
+        self._open(self._blocks)
 
     def _attempt(self, block: Block, attempt: int, last: bool) -> str | None:
         """Deploy, measure, fetch, judge; return why the block is to be redone, or None.
@@ -245,22 +302,25 @@ class Engine:
             self._deployer.deploy(wanted, place)
             clock.end("deploy")
             inside = TOOLS[block.load.tool].capabilities.inside
-            bindings = self._deployer.bind(wanted, inside, observers, runner)
+            bindings = self._deployer.bind(wanted, place, inside, observers, runner)
             clock.end("readiness")
             preflight = self._preflight(block)
             header = self._header(block, attempt, bindings, preflight)
             clock.end("preflight")
             answer = self._measure(block, attempt, header, bindings)
-            moved = self._moved(wanted, bindings)
             clock.end("measure")
-            path = fetch_block(self.campaign, runner, block, attempt, answer["blobs"])
+            # Nomad last: if it is silent, what is known without it still counts.
+            moved = self._died(wanted) or self._disturbed() or self._moved(wanted, bindings)
+            try:
+                path = fetch_block(self.campaign, runner, block, attempt, answer["blobs"])
+            except NotFetched as error:
+                if moved is None:
+                    raise
+                raise BlockFailed(f"{moved}; {error}") from None
             clock.end("fetch")
             problem = moved or failed_runs(path)
             redo = problem is not None and not last
             self.campaign.record(block.block, attempt, problem or "whole", redo, clock.stages)
-            with suppress(BlockFailed):  # the block is here: what stays there is only litter
-                name = block_name(block.block, attempt)
-                self._runners[block.load_host].ask("forget", campaign=self.plan.campaign, name=name)
             if problem and last:
                 self._say(block, "error", f"kept as it is after {ATTEMPTS} attempts: {problem}")
             return problem if redo else None
@@ -274,10 +334,11 @@ class Engine:
             cores=len(self._inventory.hosts[block.host].cpus),
             peer=block.peer,
             peer_address=self._inventory.hosts[block.peer].address if block.peer else None,
+            patience=EMULATED_PATIENCE if self.plan.on_guests(block) else 1.0,
         )
 
     def _say(self, block: Block, event: str, text: str, **more: Any) -> None:
-        prefix = f"{block.host} block {block.block} of {len(self.plan.blocks)}"
+        prefix = f"{block.host} block {block.block} of {self._total}"
         self.events.tell(event, f"{prefix}: {text}", **more)
 
     def _preflight(self, block: Block) -> dict[str, Any]:
@@ -305,6 +366,7 @@ class Engine:
                 "arch": host.arch,
                 "kind": host.kind,
                 "emulated": host.emulated,
+                "untested": self._seen.untested(host),
                 "cpus": facts["cpus"],
                 "environment": facts["environment"],
             }
@@ -339,7 +401,12 @@ class Engine:
             "hosts": hosts,
             "tools": {load.tool: self._tool(block)},
             "preflight": preflight,
-            "warnings": [],
+            "warnings": [
+                warning
+                for name in hosts
+                for warning in self._seen.warnings(self._inventory.hosts[name])
+            ],
+            "guests": self._guests.states(),
         }
 
     def _tool(self, block: Block) -> dict[str, Any]:
@@ -440,16 +507,40 @@ class Engine:
         figure = TOOLS[block.load.tool].figure(message["stdout"].encode())
         return f"{text}: {figure or 'no figure'}"
 
-    def _moved(self, wanted: list[tuple[Order, str]], bindings: dict[str, Any]) -> str | None:
-        """Say which deployment did not outlive the block; its runs stay on record, superseded."""
-        for order, identity in wanted:
-            bound = bindings[order.key]
+    def _disturbed(self) -> str | None:
+        """Say which emulated host took the machine's CPUs while others were measured."""
+        awake = [] if self._on_guests() else self._guests.awake()
+        return f"{', '.join(awake)}: ran meanwhile, on the same CPUs" if awake else None
+
+    def _died(self, wanted: list[tuple[Order, str]]) -> str | None:
+        """Say which container did not outlive a run; the runs stay on record, superseded."""
+        for _, identity in wanted:
             if task := self._gone.get(identity):
                 return f"{identity}: the container of {task} did not outlive its run"
+        return None
+
+    def _moved(self, wanted: list[tuple[Order, str]], bindings: dict[str, Any]) -> str | None:
+        """Say which deployment Nomad ended or put elsewhere before the block was over."""
+        for order, identity in wanted:
+            bound = bindings[order.key]
             ours = {bound[key] for key in ("allocation", "peer_allocation") if bound[key]}
-            if self._cluster.running(identity) != ours:
+            try:
+                running = self._cluster.running(identity)
+            except BlockFailed as error:
+                raise NotFetched(f"measured, and not fetched: {error}") from None
+            if running != ours:
                 return f"{identity}: its allocation did not outlive the block"
         return None
+
+
+def refuse_clock(host: str, ahead_s: float) -> None:
+    """Refuse a host whose clock is further from the controller's than ``SKEW_S``."""
+    if abs(ahead_s) > SKEW_S:
+        raise NotReadyError(
+            f"{host}: its clock is {abs(ahead_s):.1f} s "
+            f"{'ahead of' if ahead_s > 0 else 'behind'} the controller's: its certificates "
+            "and the times of its rows would be wrong. Set it, and let both follow NTP"
+        )
 
 
 def _ends(block: Block) -> list[str]:

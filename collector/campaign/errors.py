@@ -31,3 +31,7 @@ class UsageError(CampaignError):
 
 class BlockFailed(CampaignError):  # noqa: N818 (an outcome of a block, handled by redoing it)
     """An attempt at a block came to nothing; the block can be redone."""
+
+
+class NotFetched(Exception):  # noqa: N818 (likewise)
+    """A block was measured, and lies sealed on its load host: the way there broke."""

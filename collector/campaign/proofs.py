@@ -86,7 +86,9 @@ class Prover:
                     if (DEPLOYMENTS[one[0].key]["workload"] == "database") is inside
                 ]
                 asking = self._observers[self._place.host] if inside else self._runner
-                self._bound |= self._deployer.bind(chosen, inside, self._observers, asking)
+                self._bound |= self._deployer.bind(
+                    chosen, self._place, inside, self._observers, asking
+                )
             return [self._try(*claim) for claim in self._claims()]
         finally:
             for left in self._deployer.stop([identity for _, identity in wanted]):

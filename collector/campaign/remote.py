@@ -12,7 +12,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -94,11 +94,19 @@ def fetch_file(sftp: paramiko.SFTPClient, source: str, target: Path) -> None:
 
 @contextmanager
 def forwarded(connection: fabric.Connection, port: int) -> Iterator[int]:
-    """Reach a port of the host's loopback from here, through ssh; yields the port on ours."""
+    """Reach a port of the host's loopback from here, through ssh; yields the port on ours.
+
+    Raises ``NotReadyError`` where the connection has broken: fabric then opens another.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         here = int(free.getsockname()[1])
-    with connection.forward_local(here, remote_port=port, remote_host="127.0.0.1"):
+    with ExitStack() as stack:
+        try:
+            way = connection.forward_local(here, remote_port=port, remote_host="127.0.0.1")
+            stack.enter_context(way)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise NotReadyError(f"{connection.host} cannot be reached: {error}") from None
         yield here
 
 

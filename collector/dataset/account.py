@@ -128,23 +128,27 @@ def _last_attempts(entries: Iterable[FileEntry]) -> dict[int, tuple[int, str]]:
     return {**named, **last}
 
 
-def _finished(folder: Path, last: Mapping[int, Any], planned: Planned) -> int | None:
-    """The last tranche that was needed; None while the campaign is not finished."""
+def _finished(
+    folder: Path, last: Mapping[int, Any], planned: Planned
+) -> Mapping[tuple[object, ...], int] | None:
+    """Cell -> the last tranche that it needed; None while the campaign is not finished."""
     if not (folder / FINISHED).exists():
         return None
-    begun = {planned.blocks[block].tranche for block in last if block in planned.blocks}
-    return max(begun, default=1)
+    needed: dict[tuple[object, ...], int] = {}
+    for block in (planned.blocks[number] for number in last if number in planned.blocks):
+        needed[block.cell] = max(block.tranche, needed.get(block.cell, 1))
+    return needed
 
 
 def _slot_states(
     planned: Planned,
     state_of: Mapping[str, str],
     last: Mapping[int, tuple[int, str]],
-    needed: int | None,
+    needed: Mapping[tuple[object, ...], int] | None,
 ) -> Iterable[str]:
     for number, block in planned.blocks.items():
         broken = last.get(number, (0, ""))[1] == QUARANTINED
-        extra = needed is not None and block.tranche > needed
+        extra = needed is not None and block.tranche > needed.get(block.cell, 1)
         absent = QUARANTINED if broken else NOT_NEEDED if extra else MISSING
         for run in block.slots:
             yield state_of.get(run, absent)

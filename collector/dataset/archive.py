@@ -159,6 +159,7 @@ def import_archive(places: Places, source: Path) -> Imported:
         try:
             with gzip.open(source, "rb") as stream:
                 campaign, files = _unpack(cast(BinaryIO, stream), unpacked)
+                _end(cast(BinaryIO, stream))
         except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
             raise DatasetError(f"{source}: no exported campaign: {error}") from None
         except (FieldError, ValueError, RecursionError) as error:
@@ -193,6 +194,13 @@ def _unpack(stream: BinaryIO, folder: Path) -> tuple[str, dict[str, Packed]]:
     if parse_plan((folder / PLAN_NAME).read_bytes()).campaign != campaign:
         raise FieldError(f"{PLAN_NAME} is the plan of another campaign than {campaign!r}")
     return campaign, files
+
+
+def _end(stream: BinaryIO) -> None:
+    """Read what pads the archive: only at its end does gzip say whether it is whole."""
+    rest = stream.read(tarfile.RECORDSIZE + 1)
+    if len(rest) > tarfile.RECORDSIZE or any(rest):
+        raise FieldError("more bytes after the archive's end")
 
 
 def _manifest(data: bytes, campaign: str) -> dict[str, Packed]:

@@ -174,6 +174,15 @@ def clock_step(row: Row, body: Body, header: Header, observed: Observed) -> str 
     return None
 
 
+def guest(row: Row, body: Body, header: Header, observed: Observed) -> str | None:
+    """No emulated host took the machine's CPUs while another host was measured."""
+    if row["emulated"]:
+        return None
+    states = maybe_mapping(header.body, "guests") or {}
+    awake = sorted(name for name, state in states.items() if state == "running")
+    return f"guest {', '.join(awake)} ran on the same machine" if awake else None
+
+
 GATES: Final[tuple[Gate, ...]] = (
     exit_code,
     errors,
@@ -186,6 +195,7 @@ GATES: Final[tuple[Gate, ...]] = (
     restarted,
     rebooted,
     clock_step,
+    guest,
 )
 # A quick look on a small machine would lose every run to these two.
 QUICK_WARNS: Final = frozenset({client_bound, steal})

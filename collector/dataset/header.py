@@ -175,6 +175,7 @@ def _common(body: Body, load: Body, topology: Mapping[str, Body]) -> Row:
         "arch": maybe_text(facts, "arch"),
         "kind": maybe_text(facts, "kind"),
         "emulated": _any(maybe_flag(one, "emulated") for one in topology.values()),
+        "untested": _any(maybe_flag(one, "untested") for one in topology.values()),
         "conditions": _conditions(body),
         "planned_s": None if by_requests else maybe_number(profile, "measure_s"),
         "foreign_cpu_share": _foreign_cpu(maybe_mapping(body, "preflight") or {}, topology),

@@ -30,9 +30,13 @@ class Slot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PlannedBlock:
-    """A planned block: where it is to run, and its slots by run id."""
+    """A planned block: where it is to run, and its slots by run id.
+
+    ``cell`` is what its runs hold constant: blocks of one cell are further looks at the same thing.
+    """
 
     tranche: int
+    cell: tuple[str, str | None, str, str, str, int]
     host: str
     peer: str | None
     load_host: str
@@ -93,7 +97,8 @@ def parse_plan(data: bytes) -> Planned:
 
 
 def _planned_block(block: dict[str, object], seen: set[str]) -> PlannedBlock:
-    mapping(block, "load")
+    load = mapping(block, "load")
+    host, peer, load_host = text(block, "host"), maybe_text(block, "peer"), text(block, "load_host")
     runs = block.get("runs")
     if not isinstance(runs, list):
         raise FieldError("'runs': expected a list")
@@ -106,8 +111,16 @@ def _planned_block(block: dict[str, object], seen: set[str]) -> PlannedBlock:
         slots[name] = Slot(whole(run, "position"), text(run, "arm"), text(run, "copy"))
     return PlannedBlock(
         tranche=maybe_whole(block, "tranche") or 1,
-        host=text(block, "host"),
-        peer=maybe_text(block, "peer"),
-        load_host=text(block, "load_host"),
+        cell=(
+            host,
+            peer,
+            load_host,
+            maybe_text(block, "variant") or "",
+            text(load, "tool"),
+            whole(load, "concurrency"),
+        ),
+        host=host,
+        peer=peer,
+        load_host=load_host,
         slots=slots,
     )

@@ -8,8 +8,10 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
+from collector.plan.asking import NotAnsweredError
 from collector.plan.experiment import Experiment, ProfileName, load_experiment
 from collector.plan.findings import BadInputError, Finding
+from collector.plan.history import Noise, known_noise
 from collector.plan.inventory import Inventory, load_inventory
 from collector.plan.plan import file_embeds, make_plan
 from collector.plan.preview import print_plan
@@ -68,6 +70,9 @@ def show_plan(
     blocks: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Overrides the experiment's blocks.")
     ] = None,
+    emulated: Annotated[
+        bool, typer.Option("--emulated", help="Measure emulated hosts too.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan itself.")] = False,
 ) -> None:
     """Show what an experiment would run, how long, and what it could detect; touches no host."""
@@ -75,6 +80,7 @@ def show_plan(
     try:
         path = find_experiment(experiment, root)
         read, hosts = read_inputs(path, inventory)
+        read = read.with_emulated() if emulated else read
         findings = refuse_errors(check(read, hosts, root, blocks))
         plan = make_plan(
             read,
@@ -92,5 +98,10 @@ def show_plan(
         for finding in findings:
             typer.echo(str(finding), err=True)
         typer.echo(plan.to_json(), nl=False)
-    else:
-        print_plan(plan, findings, Console(markup=False, emoji=False, highlight=False))
+        return
+    try:
+        noise = known_noise(hosts.lab_state, plan)
+    except NotAnsweredError as error:
+        typer.echo(f"warning: {error}", err=True)
+        noise = Noise()
+    print_plan(plan, findings, noise, Console(markup=False, emoji=False, highlight=False))

@@ -8,21 +8,23 @@ from typing import Final
 
 from scipy.special import stdtrit
 
+from collector.plan.history import ASSUMED_SD
 from collector.plan.model import Load, Plan
 
 RUN_OVERHEAD_S: Final = 0.3  # the target of the harness (launch, snapshots, sync)
 DEPLOYMENT_S: Final = 10.0  # registering a block's arms until they answer, and stopping them
 ASSUMED_RPS: Final = 500.0  # a request at a time through nginx and an interpreter: 400 to 700
-NOISE_SD: Final = 0.05  # of the paired log-ratio, quick runs with CPUs set apart
+MARGIN: Final = 0.02  # the least that a verdict calls a difference
+NORMAL_95: Final = 1.959964
+LEAST_BLOCKS: Final = 6  # fewer have no 95 % interval
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """Size of a plan. ``blocks``, ``runs`` and ``seconds`` are the first tranche's.
 
-    ``*_cap`` are of all tranches. ``detectable`` is the smallest effect, as a ratio less 1, whose
-    95 % interval would leave out "no difference" after the first tranche; ``detectable_cap`` after
-    the last. None with fewer than two blocks a cell.
+    ``*_cap`` are of all tranches. ``detectable`` is ``detectable_effect`` after the first tranche,
+    ``detectable_cap`` after the last; ``to_know`` is ``blocks_to_know``.
     """
 
     hosts: int
@@ -35,6 +37,7 @@ class Estimate:
     seconds_cap: float
     detectable: float | None
     detectable_cap: float | None
+    to_know: int
 
     @property
     def minutes(self) -> float:
@@ -42,20 +45,30 @@ class Estimate:
         return self.seconds / 60
 
 
-def detectable_effect(blocks: int, noise_sd: float = NOISE_SD) -> float | None:
-    """Smallest effect that ``blocks`` paired blocks would show, as a ratio less 1.
+def detectable_effect(blocks: int, noise_sd: float = ASSUMED_SD) -> float | None:
+    """Smallest true effect that ``blocks`` paired blocks find *different* as often as not.
 
-    Half-width of the t interval of the mean log-ratio: exp(t(0.975, n - 1) sd / sqrt(n)) - 1.
-    None for fewer than two blocks. The verdict's own interval (Hodges-Lehmann) is close to it, and
-    its margin comes on top.
+    A ratio less 1: the margin (2 %, or what identical systems seem to differ by in 95 of 100
+    campaigns, 1.96 sd / sqrt(n)) and on top of it the half-width of the interval,
+    t(0.975, n - 1) sd / sqrt(n). None for fewer than two blocks. The verdict's own interval
+    (Hodges-Lehmann) is close to that.
 
     >>> f"{detectable_effect(8):.3f}"
-    '0.043'
+    '0.080'
     """
     if blocks < 2:
         return None
-    quantile = float(stdtrit(blocks - 1, 0.975))
-    return math.expm1(quantile * noise_sd / math.sqrt(blocks))
+    error = noise_sd / math.sqrt(blocks)
+    margin = max(math.log1p(MARGIN), NORMAL_95 * error)
+    return math.expm1(margin + float(stdtrit(blocks - 1, 0.975)) * error)
+
+
+def blocks_to_know(noise_sd: float) -> int:
+    """Blocks a cell until the interval's half-width is the least margin, 2 %: six or more."""
+    n = LEAST_BLOCKS
+    while float(stdtrit(n - 1, 0.975)) * noise_sd / math.sqrt(n) > math.log1p(MARGIN):
+        n += 1
+    return n
 
 
 def _load_seconds(plan: Plan, load: Load) -> float:
@@ -63,7 +76,7 @@ def _load_seconds(plan: Plan, load: Load) -> float:
     return plan.profile.warmup_s + measured
 
 
-def estimate(plan: Plan, noise_sd: float = NOISE_SD) -> Estimate:
+def estimate(plan: Plan, noise_sd: float = ASSUMED_SD) -> Estimate:
     """Count a plan's blocks and runs, and estimate its time and the effect that it can show.
 
     Time: blocks one after the other, each its load seconds, 0.3 s a run and 10 s for its
@@ -93,4 +106,5 @@ def estimate(plan: Plan, noise_sd: float = NOISE_SD) -> Estimate:
         seconds_cap=seconds_cap,
         detectable=detectable_effect(first_replicates, noise_sd),
         detectable_cap=detectable_effect(replicates, noise_sd),
+        to_know=blocks_to_know(noise_sd),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -101,7 +101,11 @@ class LoadEntry(_Model):
 
 
 class Spec(_Model):
-    """The file's content, key by key."""
+    """The file's content, key by key.
+
+    ``peer``: whether the topology spans two hosts, or which host or group its far end is. ``aa``:
+    the arms are the same, and nothing is to be found.
+    """
 
     question: Sentence
     factor: VariableName
@@ -123,7 +127,9 @@ class Spec(_Model):
     blocks: Blocks
     blocks_cap: Blocks | None = None
     hosts: Annotated[list[str], Field(min_length=1)] | None = None
-    peer: bool = False
+    peer: bool | Annotated[str, Field(min_length=1)] = False
+    emulated: bool = False
+    aa: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +139,10 @@ class Experiment:
     name: str
     spec: Spec
     source: Source
+
+    def with_emulated(self) -> Experiment:
+        """Return the same experiment, emulated hosts measured too."""
+        return replace(self, spec=self.spec.model_copy(update={"emulated": True}))
 
     def where(self, *path: str | int) -> str:
         """``file:line:column: key.path`` of a key."""

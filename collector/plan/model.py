@@ -11,7 +11,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
@@ -83,6 +83,17 @@ class Run:
     copy: Copy
 
 
+class Cell(NamedTuple):
+    """What a comparison holds constant; ``peer`` is None where the topology has one host."""
+
+    host: str
+    peer: str | None
+    load_host: str
+    variant: str
+    tool: str
+    concurrency: int
+
+
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -101,6 +112,13 @@ class Block:
     variant: str
     load: Load
     runs: tuple[Run, ...]
+
+    @property
+    def cell(self) -> Cell:
+        """What the block holds constant."""
+        load = self.load
+        where = (self.host, self.peer, self.load_host, self.variant)
+        return Cell(*where, load.tool, load.concurrency)
 
 
 @with_config(_STRICT)
@@ -122,6 +140,11 @@ class Plan:
     arms: dict[str, PlannedArm]
     variants: dict[str, dict[str, Value]]
     blocks: tuple[Block, ...]
+
+    def on_guests(self, block: Block) -> bool:
+        """Whether an end of the block's topology is an emulated host."""
+        ends = filter(None, (block.host, block.peer))
+        return any(self.hosts[name].emulated for name in ends)
 
     def to_json(self) -> bytes:
         """The plan's bytes: sorted keys, two-space indent, newline at the end."""

@@ -11,24 +11,24 @@ from rich.table import Table
 from collector.plan.estimate import (
     ASSUMED_RPS,
     DEPLOYMENT_S,
-    NOISE_SD,
     RUN_OVERHEAD_S,
     Estimate,
     estimate,
 )
 from collector.plan.experiment import level_name
 from collector.plan.findings import Finding
+from collector.plan.history import Noise
 from collector.plan.model import Load, Plan
 
 
-def print_plan(plan: Plan, findings: Sequence[Finding], console: Console) -> None:
+def print_plan(plan: Plan, findings: Sequence[Finding], noise: Noise, console: Console) -> None:
     """Print a plan and its warnings. The console must take text literally (no markup)."""
-    size = estimate(plan)
+    size = estimate(plan, noise.sd)
     console.print(f"{plan.experiment}: {plan.question}\n")
     console.print(_hosts(plan))
     console.print(_arms(plan))
     console.print(_cells(plan))
-    for line in _lines(plan, size):
+    for line in _lines(plan, size, noise):
         console.print(line)
     for finding in findings:
         console.print(str(finding), soft_wrap=True)
@@ -97,7 +97,7 @@ def _percent(effect: float | None) -> str:
     return "nothing (fewer than 2 blocks a cell)" if effect is None else f"{100 * effect:.1f} %"
 
 
-def _lines(plan: Plan, size: Estimate) -> list[str]:
+def _lines(plan: Plan, size: Estimate, noise: Noise) -> list[str]:
     profile = plan.profile
     lines = [
         f"Contrasts: {', '.join(f'{arm} / {base}' for arm, base in plan.contrasts)}",
@@ -108,8 +108,9 @@ def _lines(plan: Plan, size: Estimate) -> list[str]:
         f"about {size.minutes:.0f} minutes (assumed: {RUN_OVERHEAD_S:g} s a run and "
         f"{DEPLOYMENT_S:g} s a block beside the load; {ASSUMED_RPS:g} requests/s where requests "
         "are counted)",
-        f"Detectable effect: {_percent(size.detectable)} a cell (95 % interval; assumed: noise of "
-        f"{100 * NOISE_SD:.0f} % a paired ratio)",
+        f"Detectable effect: {_percent(size.detectable)} a cell, as often as not, the margin "
+        f"included; to know a ratio to 2 %: {_count(size.to_know, 'block')} a cell (noise of "
+        f"{100 * noise.sd:.1f} % a paired ratio, {noise.source})",
     ]
     if size.blocks_cap > size.blocks:
         lines.append(

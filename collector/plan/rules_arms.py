@@ -66,7 +66,8 @@ class ContrastsNameArms:
 class ArmsDifferInTheFactor:
     """Arms differ from the baseline in the factor, and in nothing else unless the file says why.
 
-    The factor is a variable, or ``job`` where arms differ in their job file.
+    The factor is a variable, or ``job`` where arms differ in their job file. With ``aa`` the arms
+    are to be one and the same, so that nothing can be found.
     """
 
     def check(self, case: Case) -> Iterator[Finding]:
@@ -80,7 +81,12 @@ class ArmsDifferInTheFactor:
                 yield case.error(message, "arms", arm)
                 continue
             twin = seen.setdefault(_key(made_of), arm)
-            if twin != arm:
+            if spec.aa:
+                base = spec.baseline if spec.baseline in spec.arms else arm
+                if _key(made_of) != _key(_made_of(case, base)):
+                    message = "differs from the baseline; with 'aa: true' all arms are the same"
+                    yield case.error(message, "arms", arm)
+            elif twin != arm:
                 message = f"is the same as arm {shown(twin)}; change it or remove it"
                 yield case.error(message, "arms", arm)
             elif arm != spec.baseline and spec.baseline in spec.arms:

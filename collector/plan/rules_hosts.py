@@ -54,12 +54,12 @@ class EmulatedHostsAreAskedFor:
         if case.experiment.spec.hosts is not None or not out:
             return
         if measured:
-            message = f"emulated, so left out: {_list(out)}; name them in 'hosts' to measure them"
+            message = f"emulated, so left out: {_list(out)}; measured with --emulated (make arm=1)"
             yield Finding("warning", "inventory: hosts", message)
         else:
             message = (
-                f"every host of group 'clients' is emulated ({_list(out)}); name them in 'hosts' "
-                "to measure them all the same"
+                f"every host of group 'clients' is emulated ({_list(out)}); --emulated measures "
+                "them all the same"
             )
             yield case.error(message, "hosts")
 
@@ -99,9 +99,12 @@ class FarEndExists:
             host.name for host in named_hosts(case.experiment, case.inventory) if host not in paired
         ]
         if alone and case.inventory.group("load"):
+            named = (
+                f" of {case.experiment.spec.peer}" if case.experiment.spec.peer is not True else ""
+            )
             message = (
                 f"the topology spans two hosts, and {_list(alone)} has no far end; add another "
-                "host to group 'peers' (the local lab has one from hosts=3 on)"
+                f"host{named} to group 'peers' (the local lab has one from hosts=3 on)"
             )
             yield case.error(message, "peer")
 

@@ -1,0 +1,122 @@
+"""How precise a campaign is by now, cell by cell: what decides whether a further tranche is run.
+
+A campaign stops by precision and never by p: who stops at p < 0.05 finds a difference sooner or
+later. The limits are half-widths of the 95 % interval of a contrast's log ratio.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+
+from analysis.change import listed
+from analysis.contrast import CELL, Cell, cells_of, pair
+from analysis.dataset import Dataset, find_campaign, good_runs
+from analysis.estimate import Floats, hodges_lehmann
+from analysis.metric import PRIMARY, metric_of
+from analysis.plan import Plan, campaign_folder, read_plan
+
+LIMITS: Final[Mapping[str, float]] = {PRIMARY: 0.02, "latency_p50_s": 0.02}
+NEEDED: Final = [
+    *CELL, "campaign", "experiment", "block", "attempt", "tranche", "state", "arm", "copy",
+    "deployment", "started_wall_s", *LIMITS,
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Width:
+    """One contrast on one metric: ``half_width`` in log units, None below 6 units."""
+
+    arm: str
+    baseline: str
+    metric: str
+    n: int
+    half_width: float | None
+    limit: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether it is as precise as was asked for."""
+        return self.half_width is not None and self.half_width <= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class CellPrecision:
+    """A cell's contrasts. ``precise``: further blocks would settle nothing that was asked."""
+
+    cell: Cell
+    precise: bool
+    widths: tuple[Width, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """A campaign's cells, by what its first ``tranches`` tranches measured."""
+
+    campaign: str
+    tranches: int
+    cells: tuple[CellPrecision, ...]
+
+
+def precision(
+    dataset: Dataset, experiment: str, campaign: str | None = None, tranches: int | None = None
+) -> Precision:
+    """Look at the first ``tranches`` of a campaign (default: all of the experiment's newest).
+
+    Emulated hosts are cells like any other: how much they are worth is not asked here. A cell
+    without a good run is not listed. Raises ``AnalysisError`` and its kinds.
+    """
+    runs = dataset.runs(columns=NEEDED)
+    chosen = find_campaign(runs, experiment, campaign)
+    runs = runs[runs["campaign"] == chosen]
+    plan = read_plan(campaign_folder(dataset.state, chosen), runs)
+    last = int(runs["tranche"].max()) if tranches is None else tranches
+    good = good_runs(runs[runs["tranche"] <= last])
+    return Precision(chosen, last, tuple(_cells(plan, good)))
+
+
+def stopping(plan: Plan, good: pd.DataFrame) -> tuple[str, ...]:
+    """How each cell ended, in words; nothing where one tranche was all that was planned."""
+    if all(block.tranche == 1 for block in plan.blocks.values()):
+        return ()
+    caps = Counter(block.cell for block in plan.blocks.values())
+    return tuple(_ended(one, caps) for one in _cells(plan, good))
+
+
+def _ended(one: CellPrecision, caps: Mapping[tuple[object, ...], int]) -> str:
+    cell = one.cell
+    where = (cell.host, cell.peer or None, cell.load_host, cell.variant)
+    cap = caps[(*where, cell.tool, cell.concurrency)]
+    n = max(width.n for width in one.widths)
+    if one.precise:
+        return f"{cell.label}: precise after {n} of at most {cap} blocks"
+    wide = listed(
+        f"{width.arm} / {width.baseline} on {metric_of(cell.tool, width.metric).label}"
+        for width in one.widths
+        if not width.reached
+    )
+    return f"{cell.label}: not precise at n = {n}, of at most {cap} blocks: {wide}"
+
+
+def _cells(plan: Plan, good: pd.DataFrame) -> Iterator[CellPrecision]:
+    for cell, rows in cells_of(good):
+        widths = tuple(
+            width(pair(rows, metric, arm, base).units, arm, base, metric)
+            for metric in LIMITS
+            if metric == PRIMARY or rows[metric].gt(0).any()
+            for arm, base in plan.contrasts
+        )
+        yield CellPrecision(cell, all(one.reached for one in widths), widths)
+
+
+def width(units: Floats, arm: str, baseline: str, metric: str) -> Width:
+    """How precisely ``units``, log ratios of one contrast, are known by now."""
+    at = hodges_lehmann(units) if units.size else None
+    half = None
+    if at is not None and at.low is not None and at.high is not None:
+        half = (at.high - at.low) / 2
+    return Width(arm, baseline, metric, int(units.size), half, LIMITS[metric])
