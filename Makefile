@@ -1,6 +1,7 @@
 # socklab: two commands, `make lab` and `make test`; each installs what it needs first.
 #
 #   make lab [experiment=web] [profile=quick] [blocks=N] [new=1] [hosts=3]
+#   make lab arm=1                               an emulated ARM host beside the others (x86=1 on an ARM machine)
 #   make lab lab=mine subnet=198.18.7.0/24       a second lab beside the first
 #   make lab inventory=inventories/mine [yes=1]  hosts of one's own, or in the cloud
 
@@ -20,6 +21,7 @@ inventory  ?= inventories/local
 export SOCKLAB_ID := $(lab)
 export SOCKLAB_SUBNET := $(subnet)
 export SOCKLAB_HOSTS := $(hosts)
+export SOCKLAB_ARCHS := $(if $(filter 1,$(arm)),aarch64),$(if $(filter 1,$(x86)),x86_64)
 export ANSIBLE_FORCE_COLOR ?= 0
 # Else Ansible, in a pipe, holds its lines back until it has eight kilobytes of them.
 export PYTHONUNBUFFERED := 1
@@ -27,7 +29,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 STATE = .lab/$(lab)
 EXTRA = -e experiment=$(experiment) $(if $(profile),-e profile=$(profile)) $(if $(blocks),-e blocks=$(blocks)) \
-        $(if $(seed),-e seed=$(seed)) $(if $(new),-e new=true) $(if $(yes),-e cloud_hosts_yes=true)
+        $(if $(seed),-e seed=$(seed)) $(if $(new),-e new=true) $(if $(yes),-e cloud_hosts_yes=true) \
+        $(if $(filter 1,$(arm) $(x86)),-e emulated=true)
 PLAYBOOK = $(BIN)/ansible-playbook lab.yml -i $(inventory) $(EXTRA)
 
 ##@ Every day
@@ -45,7 +48,8 @@ endif
 
 .PHONY: plan
 plan: $(VENV)/.lab ## Show what an experiment would run and could detect; touches no host
-	@$(BIN)/python -m collector plan $(experiment) -i $(inventory) $(if $(profile),--profile $(profile)) $(if $(blocks),--blocks $(blocks))
+	@$(BIN)/python -m collector plan $(experiment) -i $(inventory) $(if $(profile),--profile $(profile)) $(if $(blocks),--blocks $(blocks)) \
+	  $(if $(filter 1,$(arm) $(x86)),--emulated)
 
 .PHONY: doctor
 doctor: $(VENV)/.lab ## Say what is missing, what would be made, and how long that takes
@@ -91,8 +95,14 @@ PYTEST = $(BIN)/python -m pytest -q
 # prints how long a layer took, whatever became of it
 layer = @start=$$SECONDS; echo "== layer $(1)"; trap 'echo "== layer $(1): $$((SECONDS - start)) s"' EXIT;
 
+# What the lab layer needs of both architectures is built while the layers before it run: from empty caches that takes longest.
 .PHONY: test
-test: $(LAYERS:%=test-%) ## Every layer, the live lab included
+test: $(VENV)/.test ## Every layer, the live lab included
+	@mkdir -p .lab; $(MAKE) --no-print-directory images lab=socklab-test arm=1 x86=1 > .lab/images.log 2>&1 & builder=$$!; \
+	  trap 'kill $$builder 2> /dev/null || true' EXIT; \
+	  for layer in $(filter-out lab,$(LAYERS)); do $(MAKE) --no-print-directory test-$$layer; done; \
+	  echo "== images (.lab/images.log)"; wait $$builder || { tail -n 40 .lab/images.log; exit 1; }
+	@$(MAKE) --no-print-directory test-lab
 
 .PHONY: test-static
 test-static: $(VENV)/.test ## Formatting, types, imports, Ansible, job files (seconds)
@@ -125,15 +135,26 @@ test-long: $(VENV)/.test ## Kills in every stage, minutes each; one of them: mak
 	$(call layer,long) $(PYTEST) -x -m long tests/lab $(if $(part),-k $(part))
 
 .PHONY: bench
-bench: $(VENV)/.test ## Figures: harness overhead, collector, parsers, stages
+bench: $(VENV)/.test ## Figures: error rates of the verdicts, collector, parsers, stages; on the lab, aa=3: campaigns of one arm alone
+ifdef aa
+	$(BIN)/python benchmarks/aa.py -i $(inventory) --campaigns $(aa)
+else
 	$(BIN)/python benchmarks/parsers.py
 	$(BIN)/python benchmarks/collector.py
+	$(BIN)/python benchmarks/verdicts.py
 	$(BIN)/python benchmarks/harness.py -i $(inventory)
+	$(BIN)/python benchmarks/fetch.py -i $(inventory)
+	$(BIN)/python benchmarks/converge.py
+endif
 
 ##@ Set-up
 NOMAD_VERSION := $(shell sed -n 's/^nomad_version: //p' roles/nomad/defaults/main.yml)
 GOARCH := $(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
 NOMAD = $${XDG_CACHE_HOME:-$$HOME/.cache}/socklab/bin/nomad-$(NOMAD_VERSION)-linux-$(GOARCH)
+
+.PHONY: images
+images: $(VENV)/.lab ## Build binaries and images ahead of a lab, without starting one; arm=1 for both architectures
+	@$(BIN)/ansible-playbook lab.yml -i $(inventory) --tags images
 
 .PHONY: setup
 setup: $(VENV)/.test ## Install everything that lab and test need, pinned

@@ -144,3 +144,19 @@ def test_tasks_are_sentences_and_subfiles_prefix_them(role: Path) -> None:
             name = mapping.get("name")
             if isinstance(name, str) and (mapping.keys() & {"block", "when", "register"}):
                 assert name.lower().startswith(prefix), f"{path}: {name}"
+
+
+def test_what_is_done_on_the_controller_asks_for_no_privilege_there() -> None:
+    """A play's ``become`` is for the hosts: the controller may have no sudo, and its files are the
+    user's.
+    """
+    files = [*(ROOT / "playbooks").rglob("*.yml"), *(ROOT / "roles").glob("*/tasks/*.yml")]
+    found = [
+        (path, mapping)
+        for path in files
+        for mapping in walk(read(path) or [])
+        if mapping.get("delegate_to") == "localhost"
+    ]
+    assert len(found) > 50
+    for path, mapping in found:
+        assert mapping.get("become") is False, f"{path}: {mapping.get('name', mapping)}"

@@ -108,7 +108,10 @@ def test_helpers_of_an_end_are_up_before_it(workload: str, path: str) -> None:
 
 @everywhere
 def test_nobody_is_privileged(workload: str, path: str) -> None:
-    known = {"image", "entrypoint", "args", "network_mode", "readonly_rootfs", "cap_drop"}
+    known = {
+        "image", "image_pull_timeout", "entrypoint", "args", "network_mode", "readonly_rootfs",
+        "cap_drop",
+    }  # fmt: skip
     for name, task in meshjob.tasks(rendered(workload, path)).items():
         assert task["Driver"] == "docker"
         assert set(task["Config"]) <= known, name

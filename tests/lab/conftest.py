@@ -1,18 +1,21 @@
 """One live lab for all of this layer, with an id, names and a subnet of its own.
 
 It is brought up by the same command that a user types, and taken down at the end. With
-``SOCKLAB_TEST_KEEP=1`` it stays up, for working on a test.
+``SOCKLAB_TEST_KEEP=1`` it stays up, for working on a test. What a killed run left, in whatever
+checkout, is taken down first; beside a run that lives these tests refuse to start.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +23,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = "socklab-test"
+ARCH = {"x86_64": "aarch64", "aarch64": "x86_64"}[os.uname().machine]
+LAST = ("test_foreign_hosts", "test_other_architecture")
 ENVIRONMENT = {
     **os.environ,
     "SOCKLAB_ID": LAB,
@@ -128,14 +133,33 @@ def wait_for(condition, limit_s: float, what: str):  # type: ignore[no-untyped-d
     raise AssertionError(f"not within {limit_s} s: {what}")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Machines of one's own and the emulated one come last, side by side: ``joining``."""
+    items.sort(key=lambda item: LAST.index(item.path.stem) + 1 if item.path.stem in LAST else 0)
+
+
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
+def alone() -> Iterator[None]:
+    """The only run on this machine: the kernel frees the lock when its holder dies."""
+    held = Path(tempfile.gettempdir()) / f"{LAB}-{os.getuid()}.lock"
+    with os.fdopen(os.open(held, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.exit(f"another run of the lab's tests is using {LAB} (lock {held})", 2)
+        yield
+
+
+@pytest.fixture(scope="session")
+def lab(alone: None) -> Iterator[Lab]:
     """The lab, up and measured once with the default experiment, two blocks."""
     one = Lab()
     said = one.state / "up.log"
     keep = "SOCKLAB_TEST_KEEP" in os.environ
     try:
         if not (keep and said.exists()):
+            if any(machine().values()):
+                one.playbook("--tags", "teardown")
             one.forget()
             done = one.playbook("-e", "experiment=web", "-e", "blocks=2", timeout=3000)
             said.write_text(done.stdout)
@@ -147,3 +171,31 @@ def lab() -> Iterator[Lab]:
             said.unlink(missing_ok=True)
             assert machine() == {"containers": [], "volumes": [], "networks": []}
             assert not (one.state / "secrets").exists()
+
+
+@pytest.fixture(scope="session")
+def joining(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Callable[[], None] | None]:
+    """Start what takes minutes on an emulated machine while others are tested; call it to wait.
+
+    None where no test wants that machine.
+    """
+    if not any(item.path.stem == LAST[-1] for item in request.session.items):
+        yield None
+        return
+    told = lab.state / "join.log"
+    with told.open("w") as log:
+        process = subprocess.Popen(
+            ("ansible-playbook", "lab.yml", "--tags", "hosts,cluster,workloads"), cwd=ROOT,
+            env={**lab.environment, "SOCKLAB_ARCHS": ARCH}, stdin=subprocess.DEVNULL, stdout=log,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def joined() -> None:
+        code = process.wait(2400)
+        assert code == 0, told.read_text()[-3000:]
+
+    try:
+        yield joined
+    finally:
+        process.terminate()
+        process.wait(120)

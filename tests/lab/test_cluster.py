@@ -186,6 +186,25 @@ def test_installed_packages_are_on_record(lab: Lab) -> None:
     assert len(packages) > 100
 
 
+def test_what_images_have_in_common_is_on_a_host_once(lab: Lab) -> None:
+    named = ("docker", "image", "ls", "--quiet", "--no-trunc", "--filter", "dangling=false")
+    images = sorted(set(lab.on("lab-2", *named).stdout.split()))
+    told = json.loads(lab.on("lab-2", "docker", "image", "inspect", *images).stdout)
+    layers = {
+        one["Config"]["Labels"]["socklab.image"]: one["RootFS"]["Layers"]
+        for one in told
+        if len(one["RootFS"]["Layers"]) > 1
+    }
+    assert {"app", "proxy", "combined"} <= layers.keys()
+    assert len({first for first, _ in layers.values()}) == 1
+    (app,) = [one["Id"] for one in told if one["Config"]["Labels"]["socklab.image"] == "app"]
+    table = ("docker", "run", "--rm", "--network=none", "--entrypoint=cat", app)
+    lines = lab.on("lab-2", *table, "/usr/share/socklab/packages.tsv").stdout.splitlines()
+    packages = {line.split("\t")[0] for line in lines}
+    assert {"base-files", "python3-starlette"} <= packages, "those below and its own"
+    assert not [name for name in packages if name.startswith("nginx")]
+
+
 def test_status_and_doctor(lab: Lab) -> None:
     shown = lab.collector("status").stdout
     assert re.search(r"lab-1 .*member +server", shown)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from conftest import LAB, ROOT, Lab, wait_for
 
+BLOCKS = "/var/lib/socklab/.socklab/blocks"  # where a load host keeps what it measured
 EXPERIMENT = "tests/lab/experiments/small.yml"
 MEASURED = re.compile(r"wrk c=4: [\d,]+ requests/s")
 
@@ -130,6 +131,41 @@ def test_a_killed_generator_costs_an_attempt_not_a_row(lab: Lab) -> None:
     (line,) = [one for one in said.splitlines() if one.startswith(campaign.name)]
     assert re.search(r"3 planned = .* 0 missing", line), line
     assert list(campaign.glob("blocks/b0001-a1.jsonl")), "the failed attempt stays on record"
+
+
+def test_a_load_host_cut_off_in_fetch_is_measured_once(lab: Lab) -> None:
+    """Its sealed block waits there; the same command brings that, and measures nothing again."""
+    sftp = "/usr/lib/openssh/sftp-server"
+    # No new connection and no file; what was open before stays, so that the block is measured.
+    cut = f"chmod 0 {sftp}; pkill -u socklab sftp-server; systemctl stop ssh.socket ssh.service"
+    try:
+        with measuring(lab) as process:
+            read_until(process, MEASURED.pattern)
+            lab.on("lab-1", "sh", "-c", cut)
+            said = process.communicate(timeout=120)[0]
+        assert process.returncode == 3, said
+        assert "lab-1: the way broke while fetching" in said
+        assert "lab-1 (198.18.64.11) cannot be reached" in said
+    finally:
+        lab.on("lab-1", "sh", "-c", f"chmod 755 {sftp}; systemctl start ssh.service")
+    campaign = go_on(lab)
+    assert [(one["attempt"], one["outcome"]) for one in attempts(campaign)] == [(1, "whole")]
+    left = lab.on("lab-1", "find", BLOCKS, "-name", "b*")
+    assert campaign.name not in left.stdout
+
+
+def test_a_full_disk_is_told_with_its_host_and_loses_nothing(lab: Lab) -> None:
+    full = "size=16k,mode=0700,uid=socklab"
+    lab.on("lab-1", "mount", "-t", "tmpfs", "-o", full, "tmpfs", BLOCKS)
+    try:
+        with measuring(lab) as process:
+            said = process.communicate(timeout=180)[0]
+        assert process.returncode == 1, said
+        assert "lab-1: OSError: [Errno 28] No space left on device" in said
+        assert "run the same command again: it goes on with this block" in said
+    finally:
+        lab.on("lab-1", "umount", BLOCKS)
+    assert attempts(go_on(lab))[-1]["outcome"] == "whole"
 
 
 def test_a_changed_host_key_is_refused(lab: Lab, tmp_path: Path) -> None:

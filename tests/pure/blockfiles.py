@@ -287,6 +287,7 @@ class Campaign:
                 "arch": "x86_64",
                 "kind": "virtual",
                 "emulated": False,
+                "untested": False,
                 "cpus": CPUS[host],
                 "environment": {"kernel": "6.18.0", "cpu_model": "Some CPU"},
             }

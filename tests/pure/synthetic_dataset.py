@@ -5,7 +5,7 @@ latency follows from Little's law, CPU per request from the inverse. With ``task
 of each container are given, and a task ``load`` means that the load is made inside; with
 ``latency`` the quantiles of each arm are, and move together from block to block. ``host_ratios``
 (by host), ``host_values`` (by host and arm), ``host_facts`` and ``images`` (by host) make hosts
-differ.
+differ. The first tranche has ``first`` blocks a cell, without it all.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Campaign:
         default_factory=lambda: {"tcp-loopback": 1.0, "sharedvolume": 1.12, "combined": 1.0}
     )
     blocks: int = 8
+    first: int | None = None
     noise: float = 0.01
     twin: float = 1.0
     seed: int = 7
@@ -166,7 +167,7 @@ def _run(
         "state": "good",
         "campaign": campaign.name,
         "experiment": campaign.experiment,
-        "tranche": 1,
+        "tranche": 1 if slot["replicate"] <= (campaign.first or campaign.blocks) else 2,
         **slot,
         "path": arm,
         "deployment": f"sl-{block}-{arm}-{copy}",
@@ -178,6 +179,7 @@ def _run(
         "arch": "x86_64",
         "kind": "virtual",
         "emulated": False,
+        "untested": False,
         "conditions": "",
         "started_wall_s": campaign.started + 10.0 * block + slot["position"],
         "measured_s": 2.0,
@@ -272,8 +274,14 @@ def _binding(row: Mapping[str, Any], campaign: Campaign) -> dict[str, Any]:
 def _plan(campaign: Campaign, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     baseline = next(iter(campaign.arms))
     blocks: dict[int, list[dict[str, Any]]] = {}
+    places: dict[int, dict[str, Any]] = {}
     for row in runs:
         blocks.setdefault(row["block"], []).append({"run": row["run"], "arm": row["arm"]})
+        places[row["block"]] = {
+            "block": row["block"],
+            **{key: row[key] for key in ("tranche", "host", "peer", "load_host", "variant")},
+            "load": {"tool": row["tool"], "concurrency": row["concurrency"]},
+        }
     return {
         "schema": 1,
         "campaign": campaign.name,
@@ -283,5 +291,5 @@ def _plan(campaign: Campaign, runs: Sequence[Mapping[str, Any]]) -> dict[str, An
         "baseline": baseline,
         "contrasts": [[arm, baseline] for arm in campaign.arms if arm != baseline],
         "arms": {arm: {"also_differs": None} for arm in campaign.arms},
-        "blocks": [{"block": b, "tranche": 1, "runs": slots} for b, slots in blocks.items()],
+        "blocks": [{**places[block], "runs": slots} for block, slots in blocks.items()],
     }

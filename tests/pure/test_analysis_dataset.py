@@ -106,7 +106,9 @@ def test_slots_of_a_quarantined_file_are_quarantined_and_later_tranches_not_need
     plan = json.loads(path.read_text())
     for block, tranche in ((7, 1), (8, 1), (9, 2)):
         runs = [{"run": f"{block}-{n}"} for n in range(4)]
-        plan["blocks"].append({"block": block, "tranche": tranche, "runs": runs})
+        plan["blocks"].append(
+            plan["blocks"][0] | {"block": block, "tranche": tranche, "runs": runs}
+        )
     path.write_text(json.dumps(plan))
     index = json.loads((folder / "dataset" / "index.json").read_text())
     row = {"name": "b0007-a1.jsonl", "kind": "foreign", "state": "quarantined"}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from analysis.estimate import (
+    EXACT,
     flag_outliers,
     hodges_lehmann,
     holm,
@@ -172,3 +173,39 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     # Nominal 95.1 % and 97.9 %; three standard errors of 300 draws are 3.7 points.
     assert hits / draws > 0.91
     assert medians / draws > 0.94
+
+
+@pytest.mark.parametrize("n", [EXACT + 1, 501])
+def test_many_values_are_estimated_as_few_are(n: int) -> None:
+    """Above ``EXACT`` nothing is tabled; the answers are those of the table all the same."""
+    values = np.random.default_rng(n).standard_t(3, n) * 0.02 + 0.01
+    found = hodges_lehmann(values)
+    averages = walsh_averages(values)
+    assert found.value == pytest.approx(float(np.median(averages)), rel=1e-12)
+    at = [int(np.searchsorted(averages, bound * (1 + 1e-12))) for bound in (found.low, found.high)]
+    assert averages.size - at[1] == at[0] - 1, "as many averages beyond either end"
+    peer = stats.wilcoxon(values - found.value, method="asymptotic", correction=True)
+    assert signed_rank_p(values - found.value) == pytest.approx(peer.pvalue)
+    assert signed_rank_p(values - found.low) == pytest.approx(0.05, abs=0.001)
+    assert found.coverage == pytest.approx(0.95, abs=0.001)
+
+
+def test_exact_and_normal_meet_where_one_takes_over() -> None:
+    values = np.random.default_rng(3).normal(0.004, 0.02, EXACT)
+    exact, normal = hodges_lehmann(values), hodges_lehmann([*values, float(np.median(values))])
+    assert (normal.low, normal.high) == pytest.approx((exact.low, exact.high), abs=1e-4)
+    nearer = values - 0.002
+    assert signed_rank_p(nearer) == pytest.approx(
+        stats.wilcoxon(nearer, method="asymptotic", correction=True).pvalue, rel=0.02
+    )
+
+
+def test_the_noise_of_many_blocks_shrinks_as_their_root_but_not_below_a_lasting_difference() -> (
+    None
+):
+    pairs = np.random.default_rng(5).normal(0, 0.02, 400)
+    pairs -= np.median(pairs)
+    at = {n: noise_floor(pairs, n, seed=1) or 0 for n in (100, 101, 400, 10_000)}
+    assert at[101] == pytest.approx(at[100], rel=0.02)
+    assert at[400] == pytest.approx(at[100] / 2, rel=0.1)
+    assert (noise_floor(pairs + 0.01, 10_000, seed=1) or 0) > 0.009

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
-from collector.campaign.cluster import Cluster
-from collector.campaign.errors import NotReadyError
+from collector.campaign.cluster import PLACE_S, Cluster
+from collector.campaign.errors import BlockFailed, NotReadyError
 from collector.campaign.mesh import Mesh
 
 OURS = """NOMAD_ADDR=https://198.18.0.11:4646
@@ -35,6 +36,53 @@ def test_nomad_is_the_labs(state: Path) -> None:
     assert api.address == "https://198.18.0.11:4646"
     assert api.token == "ours"
     assert api.get_namespace() == "default"
+
+
+@pytest.mark.parametrize(
+    ("answer", "facts"),
+    [
+        ('{"ciphers": ["AES"]}', {"ciphers": ["AES"]}),
+        # What a server writes, under status 200, when the client that it forwards dies.
+        ("Unknown stream type: EOF", {}),
+        ('{"ciphers": [', {}),
+        ("[]", {}),
+        ("", {}),
+    ],
+)
+def test_facts_that_cannot_be_read_are_not_there_yet(
+    state: Path, monkeypatch: pytest.MonkeyPatch, answer: str, facts: dict[str, list[str]]
+) -> None:
+    cluster = Cluster(state)
+    monkeypatch.setattr(cluster._api.client.cat, "read_file", lambda *_: answer)
+    assert cluster.read_facts("allocation", "/alloc/data/sidecar-client.json") == facts
+
+
+EXHAUSTED = {"client": {"DimensionExhausted": {"memory": 1}, "ConstraintFiltered": {"node": 2}}}
+
+
+@pytest.mark.parametrize("patience", [1.0, 5.0])
+def test_what_has_no_room_is_told_after_the_same_wait_however_slow_the_host_is(
+    state: Path, monkeypatch: pytest.MonkeyPatch, patience: float
+) -> None:
+    """Patience is for what starts slowly; where there is no room, Nomad knows at once."""
+    cluster, slept = Cluster(state), [0.0]
+
+    def sleep(seconds: float) -> None:
+        slept[0] += seconds
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: slept[0])
+    monkeypatch.setattr(cluster._api.job, "get_allocations", lambda _: [])
+    said: dict[str, object] = {"FailedTGAllocs": EXHAUSTED}
+    monkeypatch.setattr(cluster._api.job, "get_evaluations", lambda _: [said])
+    with pytest.raises(BlockFailed, match=r"group client: exhausted .'memory': 1."):
+        cluster.wait_running("sl-x", ["client"], patience)
+    assert slept[0] < PLACE_S + 2
+    said["FailedTGAllocs"] = None
+    slept[0] = 0.0
+    with pytest.raises(BlockFailed, match="client not placed after"):
+        cluster.wait_running("sl-x", ["client"], patience)
+    assert slept[0] >= PLACE_S * patience
 
 
 def test_consul_is_the_labs(state: Path) -> None:

@@ -61,6 +61,23 @@ def test_finished_makes_later_tranches_not_needed(tmp_path: Path) -> None:
     assert found.clean
 
 
+class TwoCells(Campaign):
+    """Odd blocks are of one cell, even ones of another."""
+
+    def planned_block(self, number: int) -> Body:
+        return {**super().planned_block(number), "variant": f"tls={number % 2 == 0}"}
+
+
+def test_each_cell_needs_tranches_of_its_own(tmp_path: Path) -> None:
+    made = TwoCells(blocks=6, tranches=(1, 1, 2, 2, 3, 3))
+    made.write(tmp_path, [1, 2, 4])  # the odd cell was precise after its first block
+    (made.folder(tmp_path) / "finished").touch()
+    found = counted(tmp_path, made)
+    assert dict(found.counts) == {
+        "good": 9, "invalid": 0, "quarantined": 0, "missing": 0, "not needed": 9,
+    }  # fmt: skip
+
+
 def test_last_attempt_counts_even_if_damaged(tmp_path: Path) -> None:
     MADE.write_block(tmp_path, 1)
     damage(MADE.write_block(tmp_path, 1, attempt=2))

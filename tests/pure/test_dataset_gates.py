@@ -246,3 +246,27 @@ def test_little_needs_keepalive() -> None:
 def test_no_data_is_not_unknown() -> None:
     assert no_data(plain(requests=0), {}, header({}), UNSEEN) == "no_data"
     assert no_data(plain(), {}, header({}), UNSEEN) is None
+
+
+@pytest.mark.parametrize(
+    ("guests", "emulated", "state"),
+    [
+        ({"lab-arm": "running"}, False, "invalid"),
+        ({"lab-arm": "paused"}, False, "good"),
+        ({"lab-arm": "running"}, True, "good"),
+        (None, False, "good"),
+    ],
+)
+def test_an_emulated_host_that_ran_meanwhile_spoils_others_and_not_itself(
+    tmp_path: Path, guests: dict[str, str] | None, emulated: bool, state: str
+) -> None:
+    def header(body: Body) -> None:
+        body["hosts"]["lab-2"]["emulated"] = emulated
+        if guests is not None:
+            body["guests"] = guests
+
+    path = STANDARD.write_block(tmp_path, 1, change_header=header)
+    rows = read_block(path, parse_plan(STANDARD.plan_bytes())).runs
+    assert {row["state"] for row in rows} == {state}
+    if state == "invalid":
+        assert rows[0]["reasons"] == "guest lab-arm ran on the same machine"

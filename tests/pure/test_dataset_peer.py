@@ -202,11 +202,13 @@ def test_the_busier_host_is_the_one_that_counts_before_the_block(tmp_path: Path)
     assert first(tmp_path, header=busy)["foreign_cpu_share"] == 0.2
 
 
-def test_an_emulated_peer_makes_an_emulated_row(tmp_path: Path) -> None:
-    def emulated(header: Body) -> None:
-        header["hosts"]["lab-3"]["emulated"] = True
+@pytest.mark.parametrize("flag", ["emulated", "untested"])
+@pytest.mark.parametrize("said", [True, None])
+def test_what_one_end_is_the_row_is(tmp_path: Path, flag: str, said: bool | None) -> None:
+    def change(header: Body) -> None:
+        header["hosts"]["lab-3"][flag] = said
 
-    assert first(tmp_path, header=emulated)["emulated"] is True
+    assert first(tmp_path, header=change)[flag] is said
 
 
 @pytest.mark.parametrize(

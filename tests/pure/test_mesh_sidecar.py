@@ -155,6 +155,37 @@ def test_without_sidecar_there_is_nothing_to_run(tmp_path: Path) -> None:
     ]
 
 
+def test_a_registration_that_consul_dropped_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Consul drops what was critical for a minute: an Envoy that starts slowly is."""
+    monkeypatch.setenv("SECRETS", str(tmp_path))
+    path = tmp_path / "service.json"
+    path.write_text(json.dumps(definition(tmp_path)))
+    known, told = {"value": False}, []
+
+    def tell(path: str) -> None:
+        if not known["value"]:
+            raise OSError(f"{path}: status 404 b'Unknown check ID \"api-1-envoy\"'")
+        told.append(path)
+
+    class Envoy:
+        def wait(self, seconds: float) -> int:
+            if told:
+                return 0
+            raise subprocess.TimeoutExpired("envoy", seconds)
+
+    one = sidecar.Sidecar(path)
+    one.envoy = Envoy()
+    monkeypatch.setattr(sidecar, "tell_consul", tell)
+    monkeypatch.setattr(one, "register", lambda: known.update(value=True))
+    assert one.run() == 1, "Envoy ended"
+    assert told == [
+        "/v1/agent/check/fail/api-1-envoy", "/v1/agent/check/fail/api-1-socket",
+    ]  # fmt: skip
+    assert "Unknown check ID" in capsys.readouterr().err
+
+
 def test_a_refused_registration_is_told_in_a_line_and_ends_with_1(tmp_path: Path) -> None:
     consul = tmp_path / "bin" / "consul"
     consul.parent.mkdir()

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from collector.plan.findings import BadInputError
 from collector.plan.inventory import Host, load_inventory, parse_inventory
 
 LISTING = json.loads((Path(__file__).parents[1] / "fixtures/plan/inventory.json").read_text())
+ROOT = Path(__file__).parents[2]
+# Memory is limited before the program begins, as nothing else bounds it from outside.
+LIMITED = (
+    "import os, resource, sys; "
+    "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
 NOT_A_NAME = "not a host name: expected 1 to 63 of a-z, 0-9 and inner hyphens"
 
 
@@ -163,3 +174,45 @@ def test_what_ansible_cannot_read_is_refused(tmp_path: Path) -> None:
     broken.write_text("clients: [\n")
     with pytest.raises(BadInputError, match="ansible-inventory exited 1:\n"):
         load_inventory(broken)
+
+
+def test_200_hosts_are_read_planned_and_listed_within_bounds(tmp_path: Path) -> None:
+    """From files, as a user has them: every program within 30 s and 1 GiB, all within 30 s."""
+    example = yaml.safe_load((ROOT / "inventories/bare-metal/hosts.yml").read_text())
+    names = [f"bench-{number}" for number in range(200)]
+    hosts = {
+        name: {
+            "ansible_host": f"198.51.100.{number}",
+            "lab_arch": ("x86_64", "aarch64")[number % 2],
+            "lab_cpus": [1, 2, 3],
+            "lab_containers_subnet": f"198.19.{number}.0/24",
+        }
+        for number, name in enumerate(names)
+    }
+    groups = {"servers": names[:1], "load": names[1:20], "clients": names[20:], "peers": names[20:]}
+    groups |= {f"site_{n}": names[n::10] for n in range(10)}
+    path = tmp_path / "hosts.yml"
+    children = {group: {"hosts": {name: {} for name in some}} for group, some in groups.items()}
+    path.write_text(
+        yaml.safe_dump(
+            {"all": {"vars": example["all"]["vars"], "hosts": hosts, "children": children}}
+        )
+    )
+    started = time.monotonic()
+    said = {}
+    for what, argv in {
+        "plan": [sys.executable, "-m", "collector", "plan", "web", "-i", path],
+        "list": [Path(sys.executable).with_name("ansible-inventory"), "-i", path, "--list"],
+        "graph": [Path(sys.executable).with_name("ansible-inventory"), "-i", path, "--graph"],
+    }.items():
+        done = subprocess.run(
+            [sys.executable, "-c", LIMITED, *argv], cwd=ROOT, env={**os.environ, "COLUMNS": "200"},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        said[what] = done.stdout
+    print(f"200 hosts: {time.monotonic() - started:.1f} s")
+    assert time.monotonic() - started < 30
+    assert "180 hosts, 180 cells" in said["plan"]
+    assert len(json.loads(said["list"])["_meta"]["hostvars"]) == 200
+    assert said["graph"].count("@site_") == 10

@@ -22,7 +22,7 @@ SMALL = (ROOT / "small.yml").read_text()
 LISTING = json.loads((ROOT / "inventory.json").read_text())
 EMULATED = (
     "inventory: hosts: warning: emulated, so left out: lab-arm; "
-    "name them in 'hosts' to measure them"
+    "measured with --emulated (make arm=1)"
 )
 
 
@@ -71,6 +71,9 @@ BAD = [
      "x.yml:9:3: arms.uds: is the same as arm 'tcp'; change it or remove it"),
     ([(UDS, "    variables: {path: tcp-loopback, keepalive: false}\n    also_differs: why")],
      "x.yml:9:3: arms.uds: has the baseline's path; expected another one"),
+    # one and the same arm on purpose
+    ([("profile: quick", "profile: quick\naa: true")],
+     "x.yml:9:3: arms.uds: differs from the baseline; with 'aa: true' all arms are the same"),
     # crossed factors
     ([("profile: quick", "profile: quick\ncross: {path: [a, b]}")],
      "x.yml:14:9: cross.path: is the factor in which the arms differ already"),
@@ -313,8 +316,8 @@ def test_only_emulated_hosts_are_not_measured_unasked() -> None:
     listing["clients"]["hosts"] = []
     (said,) = findings(listing=listing)
     assert said == (
-        "x.yml:1:1: hosts: every host of group 'clients' is emulated (lab-arm); name them in "
-        "'hosts' to measure them all the same"
+        "x.yml:1:1: hosts: every host of group 'clients' is emulated (lab-arm); --emulated "
+        "measures them all the same"
     )
     asked = edited(("profile: quick", "profile: quick\nhosts: [lab-arm]"))
     assert [line.split(": ")[2] for line in findings(asked, listing)] == ["warning"]

@@ -125,6 +125,19 @@ def test_a_block_is_sealed_with_everything_a_tool_said(program: Program, tmp_pat
     assert (tmp_path / ".socklab/lib/wrk_histogram.lua").is_file()
 
 
+def test_a_sealed_block_is_held_until_it_is_forgotten(program: Program) -> None:
+    ready(program)
+    assert program.ask(do="held", campaign="web-x")["held"] == {}
+    drive(program, block("head -c 2000000 /dev/zero > {dir}/big", files={"big": "big"}))
+    (blob,) = (one.name for one in program.blocks.glob("*.blob"))
+    (program.blocks / "b0002-a1.part").touch()
+    assert program.ask(do="held", campaign="web-x")["held"] == {"b0001-a1": [blob]}
+    assert program.ask(do="held", campaign="web-y")["held"] == {}
+    program.ask(do="forget", campaign="web-x", name="b0001-a1")
+    assert program.ask(do="held", campaign="web-x")["held"] == {}
+    assert [one.name for one in program.blocks.iterdir()] == ["b0002-a1.part"]
+
+
 def test_bytes_that_are_no_text_and_signals_are_kept(program: Program) -> None:
     ready(program)
     answer = drive(program, block("printf '\\377'; kill -KILL $$"))

@@ -1,0 +1,89 @@
+"""An emulated host of the other architecture in the same cluster: what holds there too."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from conftest import ARCH, Lab
+from test_measure import MINE, header, rows
+
+GUEST = {"aarch64": "lab-arm", "x86_64": "lab-x86"}[ARCH]
+
+
+@pytest.fixture(scope="module")
+def both(lab: Lab, joining: Callable[[], None]) -> Iterator[Lab]:
+    """The lab with one emulated host more; without it again afterwards."""
+    lab.environment["SOCKLAB_ARCHS"] = ARCH
+    try:
+        joining()
+        yield lab
+    finally:
+        del lab.environment["SOCKLAB_ARCHS"]
+        lab.playbook("--tags", "hosts")
+
+
+def on_guest(lab: Lab, *argv: str) -> str:
+    return lab.run(
+        "ssh", "-i", f"{lab.state}/ssh/id_ed25519", "-o", "BatchMode=yes",
+        "-o", f"UserKnownHostsFile={lab.state}/ssh/known_hosts", "root@198.18.64.41", *argv,
+    ).stdout  # fmt: skip
+
+
+def test_it_is_a_machine_of_its_own(both: Lab) -> None:
+    assert on_guest(both, "uname", "-m").strip() == ARCH
+    assert on_guest(both, "systemctl", "is-system-running").strip() == "running"
+    assert on_guest(both, "stat", "-fc", "%T", "/sys/fs/cgroup").strip() == "cgroup2fs"
+    listed = both.run("nomad", "node", "status", "-json", client=True).stdout
+    (node,) = [one["ID"] for one in json.loads(listed) if one["Name"] == GUEST]
+    shown = both.run("nomad", "node", "status", "-json", node, client=True).stdout
+    meta = json.loads(shown)["Meta"]
+    assert (meta["arch"], meta["emulated"]) == (ARCH, "true")
+
+
+def test_every_topology_answers_on_either_and_one_stands_still_for_the_other(both: Lab) -> None:
+    both.collector("measure", str(MINE / "both.yml"), "--events", "plain", timeout=1200)
+    done = both.collector("collect", "--state", str(both.state)).stdout
+    (campaign,) = both.campaigns("both")
+    (line,) = [one for one in done.splitlines() if one.startswith(campaign.name)]
+    assert " 0 quarantined + 0 missing" in line
+    found = {(one["host"], one["path"]): one for one in rows(both, "runs", campaign.name)}
+    assert len(found) == 12
+    assert all(one["requests"] > 0 and one["errors_status"] == 0 for one in found.values())
+    assert {one["emulated"] for (host, _), one in found.items() if host == GUEST} == {True}
+    assert header(campaign, 1)["host"] == "lab-2"
+    assert header(campaign, 1)["guests"] == {GUEST: "paused"}
+    assert header(campaign, 2)["guests"] == {GUEST: "running"}
+    assert on_guest(both, "uname", "-m").strip() == ARCH, "it goes on afterwards"
+
+
+def test_a_clock_that_is_an_hour_off_is_refused(both: Lab) -> None:
+    """Only an emulated machine has a clock of its own to set."""
+    on_guest(both, "date", "--set=+1hour")
+    try:
+        done = both.collector(
+            "measure", str(MINE / "mesh-both.yml"), "--events", "plain", check=False
+        )
+    finally:
+        on_guest(both, "date", "--set=-1hour")
+    assert done.returncode == 3
+    said = rf"{GUEST}: its clock is 3[56]\d\d\.\d s ahead of the controller's"
+    assert re.search(said, done.stdout)
+
+
+@pytest.mark.long
+def test_a_mesh_spans_both(both: Lab) -> None:
+    """A client on a host of one architecture, on the other's a database; neither has a network."""
+    both.collector("measure", str(MINE / "mesh-both.yml"), "--events", "plain", timeout=1200)
+    (campaign,) = both.campaigns("mesh-both")
+    proofs = json.loads((campaign / "proofs.json").read_text())["proofs"]
+    assert all(one["passed"] for one in proofs), proofs
+    both.collector("collect", "--state", str(both.state))
+    found = rows(both, "runs", campaign.name)
+    assert {one["arm"] for one in found} == {"tcp", "mesh-unix"}
+    for run in found:
+        assert (run["host"], run["peer"], run["emulated"]) == ("lab-2", GUEST, True)
+        assert run["requests"] > 0
+        assert run["errors_ignored"] == 0

@@ -1,0 +1,42 @@
+"""What a failure of fetching means: the way broke, or the disk here is full."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+from unittest.mock import MagicMock
+
+import pytest
+
+from collector.campaign import fetch
+from collector.campaign.errors import NotFetched, NotReadyError
+from collector.campaign.folder import Campaign
+from collector.plan.plan import Plan
+
+
+def failing(number: int) -> Callable[..., Path]:
+    def bring(*_: Any) -> Path:
+        raise OSError(number, os.strerror(number))
+
+    return bring
+
+
+@pytest.mark.parametrize(
+    ("number", "expected", "said"),
+    [
+        (errno.ENOSPC, NotReadyError, "Make room on the controller"),
+        (errno.ECONNRESET, NotFetched, "lab-1: the way broke while fetching"),
+    ],
+)
+def test_a_full_disk_here_is_not_blamed_on_the_load_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    number: int, expected: type[Exception], said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(fetch, "_bring", failing(number))
+    runner = MagicMock()
+    runner.host.name = "lab-1"
+    with pytest.raises(expected, match=said):
+        fetch.fetch_block(Campaign(tmp_path, cast(Plan, None)), runner, MagicMock(), 1, [])

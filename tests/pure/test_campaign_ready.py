@@ -1,0 +1,67 @@
+"""What a campaign refuses to begin with: images of another architecture, a host's wrong clock."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from collector.campaign.commands import read_images, refuse_unbuilt
+from collector.campaign.engine import refuse_clock
+from collector.campaign.errors import NotReadyError
+from collector.plan.experiment import parse_experiment
+from collector.plan.inventory import parse_inventory
+from collector.plan.plan import Plan, make_plan
+
+ROOT = Path(__file__).parents[1] / "fixtures/plan"
+DIGEST = f"sha256:{'0' * 64}"
+
+
+def plan_with(hosts: str = "") -> Plan:
+    text = (ROOT / "small.yml").read_text() + hosts
+    return make_plan(
+        parse_experiment(text.encode(), "small"),
+        parse_inventory(json.loads((ROOT / "inventory.json").read_text())),
+        seed=7, campaign="small-20261121t113000-1f3a", embeds={},
+    )  # fmt: skip
+
+
+def write(state: Path, built: str) -> None:
+    text = f'# built for: {built}\nimage_app = "198.18.0.11:5000/socklab/app@{DIGEST}"\n'
+    (state / "images.hcl").write_text(text)
+    (state / "mesh.hcl").write_text('node = "lab-2"\n')
+
+
+def test_images_and_what_they_are_for(tmp_path: Path) -> None:
+    write(tmp_path, "aarch64 x86_64")
+    images, built = read_images(tmp_path)
+    assert images == {"app": f"198.18.0.11:5000/socklab/app@{DIGEST}"}
+    assert built == {"aarch64", "x86_64"}
+
+
+def test_a_host_for_which_nothing_was_built(tmp_path: Path) -> None:
+    write(tmp_path, "x86_64")
+    built = read_images(tmp_path)[1]
+    refuse_unbuilt(plan_with(), built)
+    with pytest.raises(NotReadyError, match="lab-arm is aarch64, and the images are for x86_64"):
+        refuse_unbuilt(plan_with("hosts: [arch_aarch64]\n"), built)
+
+
+def test_a_lab_without_images_says_how_to_make_them(tmp_path: Path) -> None:
+    with pytest.raises(NotReadyError, match="no images yet"):
+        read_images(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "said"),
+    [(3600.4, "lab-arm: its clock is 3600.4 s ahead of"), (-2.1, "its clock is 2.1 s behind")],
+)
+def test_a_clock_that_is_off(ahead_s: float, said: str) -> None:
+    with pytest.raises(NotReadyError, match=said):
+        refuse_clock("lab-arm", ahead_s)
+
+
+@pytest.mark.parametrize("ahead_s", [0.0, 1.9, -1.9])
+def test_a_clock_that_ntp_would_mend(ahead_s: float) -> None:
+    refuse_clock("lab-arm", ahead_s)
