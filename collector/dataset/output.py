@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from collector.blockfile import BLOB_NAME
-from collector.dataset.fields import Body, FieldError, content, mapping, maybe_mapping, text, whole
+from collector.dataset.fields import (
+    Body,
+    FieldError,
+    content,
+    mapping,
+    maybe_mapping,
+    strings,
+    text,
+    whole,
+)
 from collector.parse import LoadTool, ParseError
 
 BLOB_CAP: Final = 64 * 1024 * 1024
@@ -40,7 +49,8 @@ def read_output(tools: Mapping[str, LoadTool], name: str, measure: Body, block: 
     try:
         files = _files(measure, block)
         stdout = content(measure, "stdout", "stdout_b64")
-        return Output(tool.parse(stdout, files).as_dict(), tool.histogram(stdout, files))
+        record = tool.parse(stdout, files, strings(measure, "argv"))
+        return Output(record.as_dict(), tool.histogram(stdout, files))
     except ParseError as error:
         return Output(refusal=f"{error.reason} (line {error.line})")
     except BlobError as error:

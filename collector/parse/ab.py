@@ -41,7 +41,7 @@ it could not be told from one that was cut.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from collector.parse.ab_percentiles import Percentiles, parse_percentiles
@@ -54,6 +54,7 @@ from collector.parse.tool import (
     Invocation,
     Load,
     called,
+    check_closed,
     rate_of,
     whole_seconds,
 )
@@ -199,6 +200,7 @@ class Ab:
         microseconds) and ``-r`` (a reset is counted, thrice, instead of ending the run without
         results).
         """
+        check_closed(self.name, load)
         if load.threads != 1:
             raise ValueError(f"ab: has one thread, not {load.threads}")
         url = called(self.name, load)
@@ -221,7 +223,7 @@ class Ab:
             files={"percentiles": "percentiles.csv"},
         )  # fmt: skip
 
-    def parse(self, stdout: bytes, files: Mapping[str, bytes]) -> Record:
+    def parse(self, stdout: bytes, files: Mapping[str, bytes], argv: Sequence[str] = ()) -> Record:
         """Return the record of one run; without ``percentiles`` in whole milliseconds."""
         return parse_ab(stdout, files.get("percentiles"))
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from collector.parse import ab, stream, sysbench, sysbench_report, wrk
+from collector.parse import ab, h2load, stream, sysbench, sysbench_report, wrk
 from collector.parse.record import ParseError, Record
 
-_NOT_READ: Final = "its outputs are not read (those of wrk, ab, sysbench and stream are)"
+_NOT_READ: Final = "its outputs are not read (those of wrk, ab, h2load, sysbench and stream are)"
 # What a mailer, a terminal log or a comment puts before every line.
 # Possessive, or a long line of digits would be tried in countless ways.
 _QUOTE: Final = r"(?:[>#|*/;]|[0-9TZ:.,+-]{8,}+|\[[0-9TZ:., +-]++\]|[ \t]++)++"
@@ -26,12 +26,12 @@ _MARKS: Final = re.compile(
     r"|(?P<ab>This is ApacheBench, Version |Server Software: )"
     rf"|(?P<sysbench>{sysbench_report.MARK})"
     rf"|(?P<stream>{stream.MARK})"
+    rf"|(?P<h2load>{h2load.MARK})"
     r"|(?P<html> This is ApacheBench, [^\n]*<br>)"
     rf"|(?P<quoted>{_QUOTE}(?:Running [0-9]+[smh] test @ |This is ApacheBench, |Server Software: "
-    rf"|{sysbench_report.MARK}|{stream.MARK}))"
+    rf"|{sysbench_report.MARK}|{stream.MARK}|{h2load.MARK}))"
     r"|(?P<hey>Summary:\n  Total:\t|response-time,DNS\+dialup,)"
     r"|(?P<oha>Summary:\n  Success rate:\t|\{\s*\"summary\": ?\{\s*\"successRate\")"
-    r"|(?P<h2load>starting benchmark\.\.\.|finished in [0-9.]+[a-z]+, [0-9.]+ req/s, )"
     r"|(?P<fortio>\{\s*\"RunType\": ?\")"
     r")",
     re.M,
@@ -52,16 +52,16 @@ def find_outputs(text: str) -> Iterator[Found]:
     """Yield the outputs in ``text`` in their order. What is outside all of them is not yielded."""
     previous: tuple[str, int] | None = None
     lines = counted = 0
-    banner = h2load = False
+    banner = started = False
     for mark in _MARKS.finditer(text):
         kind = str(mark.lastgroup)
         results = kind == "ab" and mark[0].startswith("Server")
         # Both lines belong to one output: ab's banner and its results, h2load's start and end.
-        if (results and banner) or (h2load and mark[0].startswith("finished")):
-            banner = h2load = False
+        if (results and banner) or (started and mark[0].startswith("finished")):
+            banner = started = False
             continue
         banner = kind == "ab" and not results
-        h2load = kind == "h2load"
+        started = kind == "h2load" and not mark[0].startswith("finished")
         if previous is not None:
             lines += text.count("\n", counted, previous[1])
             counted = previous[1]
@@ -82,6 +82,8 @@ def read(found: Found) -> Record:
                 return ab.read_ab(found.text, followed=found.followed)
             case "sysbench":
                 return sysbench.read_sysbench(found.text)
+            case "h2load":
+                return h2load.read_h2load(found.text)
             case "stream":
                 return stream.read_stream(found.text)
             case "html":

@@ -17,9 +17,9 @@ class ParseError(Exception):
     The reason begins with a stable word and a colon: ``truncated`` (the output does not end where
     the tool ends), ``unexpected`` (a line that the tool does not print), ``several`` (more than
     one output where one is wanted), ``encoding``, ``too_large``, ``quoted``, ``old_ab``, ``html``,
-    ``histogram``, ``percentiles``, ``other_sysbench``, ``failed`` (the tool itself says that it
-    failed), ``no_data`` (it ran and did nothing), or the name of a tool that is recognised and not
-    read.
+    ``histogram``, ``percentiles``, ``log``, ``other_sysbench``, ``failed`` (the tool itself says
+    that it failed), ``no_data`` (it ran and did nothing), or the name of a tool that is recognised
+    and not read.
     """
 
     def __init__(self, line: int, reason: str) -> None:

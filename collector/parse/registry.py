@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from collector.parse import ab, stream, sysbench, wrk
+from collector.parse import ab, h2load, stream, sysbench, wrk
 from collector.parse.tool import LoadTool
 
 _ALL: Final[tuple[LoadTool, ...]] = (
     ab.TOOL,
+    h2load.TOOL,
     stream.TOOL,
     sysbench.TOOL,
     wrk.TOOL,

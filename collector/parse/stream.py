@@ -25,7 +25,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from collector.parse.record import ParseError, Record
@@ -229,7 +229,7 @@ class Stream:
         seconds = whole_seconds("duration_s", load.duration_s)
         return Invocation(argv=(INSIDE, "--flows", str(load.concurrency), "--time", str(seconds)))
 
-    def parse(self, stdout: bytes, files: Mapping[str, bytes]) -> Record:
+    def parse(self, stdout: bytes, files: Mapping[str, bytes], argv: Sequence[str] = ()) -> Record:
         """Return the record of one run; the program writes no files."""
         return parse_stream(stdout)
 

@@ -54,7 +54,7 @@ same bucket in three decimals, else as printed. Smallest and largest latency are
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from collector.parse.histogram import summarise
@@ -213,7 +213,7 @@ class Sysbench:
         )
         return Invocation(argv=(INSIDE, f"--threads={load.concurrency}", *extent))
 
-    def parse(self, stdout: bytes, files: Mapping[str, bytes]) -> Record:
+    def parse(self, stdout: bytes, files: Mapping[str, bytes], argv: Sequence[str] = ()) -> Record:
         """Return the record of one run; sysbench writes no files."""
         return parse_sysbench(stdout)
 

@@ -6,7 +6,7 @@ Adding a tool is one module with a ``TOOL``, its fixtures, and one line in ``reg
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -27,7 +27,9 @@ class Load:
 
     ``url`` is ``None`` for a tool that runs inside the deployment: what it talks to is the job's
     business. ``timeout_s`` is how long a reply may take. Times are whole seconds of at least one,
-    since that is all that wrk and ab take. Raises ``ValueError`` saying which field is wrong.
+    since that is all that wrk and ab take. ``rate_rps`` makes it an open loop: so many requests a
+    second over all connections, whatever the answers do; ``None`` is a closed loop. Raises
+    ``ValueError`` saying which field is wrong.
     """
 
     url: str | None
@@ -37,6 +39,7 @@ class Load:
     requests: int | None
     keepalive: bool
     timeout_s: float
+    rate_rps: int | None = None
 
     def __post_init__(self) -> None:
         if self.url is not None and not _URL.fullmatch(self.url):
@@ -49,6 +52,8 @@ class Load:
             raise ValueError("duration_s, requests: give one of the two, and only one")
         if self.requests is not None and self.requests < 1:
             raise ValueError(f"requests: at least 1, not {self.requests}")
+        if self.rate_rps is not None and self.rate_rps < 1:
+            raise ValueError(f"rate_rps: at least 1, not {self.rate_rps}")
         whole_seconds("timeout_s", self.timeout_s)
         if self.duration_s is not None:
             whole_seconds("duration_s", self.duration_s)
@@ -61,12 +66,21 @@ def called(tool: str, load: Load) -> str:
     return load.url
 
 
+def check_closed(tool: str, load: Load) -> None:
+    """Raise ``ValueError`` where a tool that is a closed loop is given a rate."""
+    if load.rate_rps is not None:
+        raise ValueError(
+            f"{tool}: asks again when it is answered, so it keeps no rate; h2load does"
+        )
+
+
 def check_inside(tool: str, load: Load) -> None:
     """Raise ``ValueError`` for what a tool that runs inside the deployment cannot be told.
 
     It has a thread, or more, for each connection and keeps its connections; ``threads`` 1 is what
     an experiment says that says nothing.
     """
+    check_closed(tool, load)
     if load.url is not None:
         raise ValueError(f"{tool}: runs inside the deployment and calls no URL, so url: None")
     if load.threads not in (1, load.concurrency):
@@ -98,6 +112,8 @@ def whole_seconds(name: str, value: float) -> int:
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a tool can do, for plans that ask for more than every tool offers.
+
+    ``open_loop``: it asks on a schedule, and takes no other load.
 
     ``inside``: it runs in the deployment's own container ``load``, as ``/local/load`` with the
     arguments of a load, and needs no URL (docs/contracts.md, Experiment).
@@ -150,8 +166,11 @@ class LoadTool(Protocol):
     def arguments(self, load: Load) -> Invocation:
         """Return how to start the tool; ``ValueError`` if it cannot make this load."""
 
-    def parse(self, stdout: bytes, files: Mapping[str, bytes]) -> Record:
-        """Return the record of exactly one output; ``ParseError`` if it is refused."""
+    def parse(self, stdout: bytes, files: Mapping[str, bytes], argv: Sequence[str] = ()) -> Record:
+        """Return the record of exactly one output; ``ParseError`` if it is refused.
+
+        ``argv`` is what the tool was started with, for what it does not print.
+        """
 
     def histogram(self, stdout: bytes, files: Mapping[str, bytes]) -> list[tuple[int, int]]:
         """Return (value in us, count), values rising; empty if the tool gives none."""

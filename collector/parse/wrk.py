@@ -25,7 +25,7 @@ same in both. The last line ends in "B", so it counts as whole even where its li
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from collector.parse.histogram import Summary, parse_histogram, read_columns, summarise
@@ -38,6 +38,7 @@ from collector.parse.tool import (
     Invocation,
     Load,
     called,
+    check_closed,
     rate_of,
     whole_seconds,
 )
@@ -260,6 +261,7 @@ class Wrk:
 
     def arguments(self, load: Load) -> Invocation:
         """Return the invocation; ``ValueError`` for a number of requests or uneven threads."""
+        check_closed(self.name, load)
         if load.duration_s is None:
             raise ValueError("wrk: runs for a time (duration_s), not for a number of requests")
         if load.concurrency % load.threads:
@@ -285,7 +287,7 @@ class Wrk:
             files={"histogram": "histogram.tsv"},
         )  # fmt: skip
 
-    def parse(self, stdout: bytes, files: Mapping[str, bytes]) -> Record:
+    def parse(self, stdout: bytes, files: Mapping[str, bytes], argv: Sequence[str] = ()) -> Record:
         """Return the record of one run; recorded latencies need the file ``histogram``."""
         return parse_wrk(stdout, files.get("histogram"))
 

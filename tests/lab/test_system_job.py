@@ -56,6 +56,12 @@ def running(lab: Lab, job: str) -> dict[str, str]:
     return {one["NodeName"]: one["ID"] for one in listed if one["ClientStatus"] == "running"}
 
 
+def events(allocation: dict[str, Any]) -> list[str]:
+    """What Nomad says happened to the allocation's tasks, oldest first."""
+    states = (allocation["TaskStates"] or {}).values()
+    return [event["DisplayMessage"] for state in states for event in state["Events"]]
+
+
 def clients(lab: Lab) -> list[str]:
     return sorted(one["Name"] for one in ask(lab, "/v1/nodes") if one["Status"] == "ready")
 
@@ -157,7 +163,8 @@ def test_scale_of_a_hundred_services_on_one_and_the_same_path(lab: Lab) -> None:
 
         def all_run() -> list[str]:
             listed = ask(lab, "/v1/job/hundred/allocations")
-            assert not [one["ID"] for one in listed if one["ClientStatus"] == "failed"]
+            failed = [events(one) for one in listed if one["ClientStatus"] == "failed"]
+            assert not failed, failed
             ids = [one["ID"] for one in listed if one["ClientStatus"] == "running"]
             return ids if len(ids) == HUNDRED else []
 

@@ -15,7 +15,7 @@ from collector.parse.histogram import parse_histogram
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "parse"
 OUTPUTS = sorted(FIXTURES.glob("*/*.txt"))
 # The last line of a whole output that needs no line end to be known as whole.
-CLOSED = (b"B", b")", b"bytes", b"}")
+CLOSED = (b"B", b")", b"bytes", b"}", b"%")
 
 # sysbench's: as many decimals as it prints.
 FAIRNESS = re.compile(rb"execution time \(avg/stddev\): +[0-9]+\.[0-9]{4}/[0-9]+\.[0-9]{2}\Z")

@@ -12,6 +12,7 @@ import pytest
 from collector.parse import TOOLS, ParseError, Record
 from collector.parse.ab import parse_ab
 from collector.parse.command import parse_outputs
+from collector.parse.h2load import parse_h2load
 from collector.parse.histogram import parse_histogram
 from collector.parse.stream import parse_stream
 from collector.parse.sysbench import parse_sysbench
@@ -22,8 +23,9 @@ FIXTURES = Path(__file__).parents[1] / "fixtures" / "parse"
 WRK = (FIXTURES / "wrk" / "resets.txt").read_bytes()
 AB = (FIXTURES / "ab" / "failures.txt").read_bytes()
 SYSBENCH = (FIXTURES / "sysbench" / "events.txt").read_bytes()
+H2LOAD = (FIXTURES / "h2load" / "on_time.txt").read_bytes()
 STREAM = (FIXTURES / "stream" / "tcp6_both.txt").read_bytes()
-GOOD = {"wrk": WRK, "ab": AB, "sysbench": SYSBENCH, "stream": STREAM}
+GOOD = {"wrk": WRK, "ab": AB, "sysbench": SYSBENCH, "stream": STREAM, "h2load": H2LOAD}
 
 
 def only_error(data: bytes, tool: str = "auto") -> ParseError:
@@ -114,7 +116,6 @@ FOREIGN = {
     ),
     "hey": b"\nSummary:\n  Total:\t1.0021 secs\n  Slowest:\t0.0101 secs\n  Requests/sec:\t99.79\n",
     "oha": b"Summary:\n  Success rate:\t100.00%\n  Total:\t1.0021 sec\n  Requests/sec:\t99.79\n",
-    "h2load": b"starting benchmark...\nspawning thread #0\n\nfinished in 1.00s, 9.0 req/s, 2KB/s\n",
     "fortio": b'{\n  "RunType": "HTTP",\n  "ActualQPS": 8.0\n}\n',
     "old_ab": AB.replace(b"Version 2.3", b"Version 2.0.40-dev"),
     "old_ab ": AB.replace(b"Version 2.3", b"Version 1.3d"),
@@ -150,6 +151,7 @@ def test_one_output_is_wanted_where_one_is_parsed() -> None:
         (parse_ab, AB),
         (parse_sysbench, SYSBENCH),
         (parse_stream, STREAM),
+        (parse_h2load, H2LOAD),
     ):
         with pytest.raises(ParseError, match="several") as caught:
             parse(b"$\n" + data + data)
@@ -278,6 +280,8 @@ HOSTILE = {
     "brackets": b'{"stream": 1, "per_flow": ' + b"[" * 60_000,
     "braces": b"{\n" * 60_000 + b'{"stream": 1',
     "JSON's digits": b'{"stream": 1, "flows": ' + b"9" * 60_000 + b"}",
+    "starts of h2load": b"starting benchmark...\n" * 20_000,
+    "threads of h2load": b"starting benchmark...\n" + b"spawning thread #0: " * 20_000,
     "outputs of stream": b'{"stream": 1}\n' * 20_000,
 }
 

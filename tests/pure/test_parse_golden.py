@@ -1,10 +1,10 @@
 """Real outputs of every tool against the exact records expected of them.
 
-They are of wrk 4.1.0, ab 2.4.71, sysbench 1.0.20 on MariaDB 10.11, and stream 1.0.0.
+They are of wrk 4.1.0, ab 2.4.71, h2load 1.52.0, sysbench 1.0.20 on MariaDB 10.11, and stream 1.0.0.
 
 ``<name>.json`` beside an output holds ``outputs``, what is read from standard output alone, and
-``run``, the record together with the tool's own file where there is one. Columns that are absent
-there are null.
+``run``, the record together with the tool's own file where there is one, and ``argv``
+what it was started with where that matters. Columns that are absent there are null.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ from collector.parse.histogram import parse_histogram
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "parse"
 OUTPUTS = sorted(FIXTURES.glob("*/*.txt"))
-ROLES = {"wrk": ("histogram", ".tsv"), "ab": ("percentiles", ".csv")}
+ROLES = {
+    "wrk": ("histogram", ".tsv"),
+    "ab": ("percentiles", ".csv"),
+    "h2load": ("log", ".tsv"),
+}
 
 
 def told(record: Record) -> dict[str, object]:
@@ -53,7 +57,8 @@ def test_output_gives_exactly_the_expected_record(path: Path) -> None:
     assert ("run" in expected) == bool(files)
     if files:
         tool = TOOLS[path.parent.name]
-        assert told(tool.parse(path.read_bytes(), files)) == expected["run"]
+        record = tool.parse(path.read_bytes(), files, expected.get("argv", ()))
+        assert told(record) == expected["run"]
 
 
 def test_record_has_the_fields_of_the_schema() -> None:
@@ -131,7 +136,7 @@ def test_back_filled_latencies_do_not_reach_the_recorded_ones() -> None:
     "module",
     [
         "wrk", "ab", "ab_percentiles", "histogram", "text", "record", "ab_report", "stream",
-        "sysbench", "sysbench_histogram", "sysbench_report", "tool",
+        "sysbench", "sysbench_histogram", "sysbench_report", "tool", "h2load", "h2load_log",
     ],
 )  # fmt: skip
 def test_examples_in_docstrings_hold(module: str) -> None:

@@ -40,6 +40,18 @@ def test_wrk() -> None:
     assert closing[closing.index("-H") + 1] == "Connection: close"
 
 
+def test_h2load_opens_its_connections_over_one_period() -> None:
+    invocation = TOOLS["h2load"].arguments(changed(concurrency=64, rate_rps=4800))
+    assert " ".join(invocation.argv) == (
+        "h2load --h1 -n 9600 -c 64 --rps 75.0 -r 5 --rate-period 1ms -N 2 "
+        f"--log-file {{dir}}/log.tsv {URL}"
+    )
+    assert invocation.files == {"log": "log.tsv"}
+    slow = TOOLS["h2load"].arguments(changed(rate_rps=10)).argv
+    assert slow[slow.index("-n") + 1] == "16"  # 0.625 a second each: one in two seconds
+    assert slow[slow.index("-r") :][:4] == ("-r", "1", "--rate-period", "100ms")
+
+
 def test_ab_for_a_number_of_requests() -> None:
     invocation = TOOLS["ab"].arguments(changed(duration_s=None, requests=1000, keepalive=False))
     assert " ".join(invocation.argv) == (
@@ -82,6 +94,7 @@ FIGURES = {
     "stream/refused": None,
     "sysbench/refused": None,
     "ab/refused": None,
+    "h2load/stall": "241 requests/s",
 }
 
 
@@ -110,6 +123,16 @@ def test_placeholders_are_replaced_everywhere() -> None:
         ("ab", {"url": "http://127.0.0.1:80"}, "path"),
         ("ab", {"url": None}, "ab: calls a URL"),
         ("wrk", {"url": None}, "wrk: calls a URL"),
+        ("wrk", {"rate_rps": 100}, "wrk: asks again when it is answered"),
+        ("ab", {"rate_rps": 100}, "ab: asks again when it is answered"),
+        ("stream", {"url": None, "rate_rps": 100}, "stream: asks again"),
+        ("sysbench", {"url": None, "rate_rps": 100}, "sysbench: asks again"),
+        ("h2load", {}, "of_peak or rate_rps"),
+        ("h2load", {"rate_rps": 1601}, "1601 requests/s take 17 connections or more, not 16"),
+        ("h2load", {"rate_rps": 16, "threads": 2}, "one thread keeps the schedule"),
+        ("h2load", {"rate_rps": 16, "keepalive": False}, "keeps its connections"),
+        ("h2load", {"rate_rps": 16, "duration_s": None, "requests": 9}, "not for a number of req"),
+        ("h2load", {"rate_rps": 16, "url": None}, "h2load: calls a URL"),
         ("stream", {}, "stream: runs inside the deployment"),
         ("stream", {"url": None, "threads": 4}, r"threads: 1 \(leave it out\) or 16, not 4"),
         ("stream", {"url": None, "duration_s": None, "requests": 9}, "not for a number of req"),
@@ -137,6 +160,7 @@ def test_load_that_a_tool_cannot_make_is_refused(
         ({"url": "ftp://h/"}, "url"),
         ({"concurrency": 0}, "at least 1"),
         ({"threads": 0}, "at least 1"),
+        ({"rate_rps": 0}, "rate_rps: at least 1"),
         ({"requests": 5}, "only one"),
         ({"duration_s": None}, "only one"),
         ({"duration_s": None, "requests": 0}, "at least 1"),
@@ -153,9 +177,9 @@ def test_senseless_load_is_refused(fields: dict[str, object], reason: str) -> No
 
 def test_capabilities_say_what_the_tools_can() -> None:
     can = {name: tool.capabilities for name, tool in TOOLS.items()}
-    assert {name for name, one in can.items() if one.histogram} == {"wrk", "sysbench"}
+    assert {name for name, one in can.items() if one.histogram} == {"h2load", "sysbench", "wrk"}
     assert {name for name, one in can.items() if one.inside} == {"stream", "sysbench"}
     assert {name for name, one in can.items() if one.unix_sockets} == {"stream", "sysbench"}
     for name, tool in TOOLS.items():
         assert tool.name == name
-        assert not tool.capabilities.open_loop
+        assert tool.capabilities.open_loop == (name == "h2load")
