@@ -22,6 +22,7 @@ from analysis.errors import AnalysisError
 from analysis.metric import PRIMARY
 from analysis.newer import Changes, changes
 from analysis.noise import known_noise
+from analysis.peak import peaks
 from analysis.precision import precision
 from analysis.report import render
 from analysis.summary import Analysis, analyse
@@ -215,6 +216,23 @@ def how_noisy(
         typer.echo(json.dumps([asdict(one) for one in known]))
     else:
         precision_view.show_noise(known, _console())
+
+
+@app.command("peak")
+def how_much(
+    state: Annotated[Path, typer.Option(help="The lab's state directory, .lab/<lab id>.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, no table.")] = False,
+) -> None:
+    """Say how much each arm served at most in closed loops, by experiment and host.
+
+    An open loop's share is of the slowest arm's. Exit code 2 for bad input, 3 without a dataset.
+    """
+    with _refusals():
+        known = peaks(open_dataset(state))
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in known]))
+    else:
+        precision_view.show_peaks(known, _console())
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from analysis.across import Page
 from analysis.between import RandomEffects
 from analysis.change import listed, percent, span
 from analysis.hosts import Comparison
-from analysis.metric import PRIMARY, metric_of
+from analysis.metric import is_primary, metric_of
 
 
 def page_lines(page: Page) -> list[str]:
@@ -23,7 +23,8 @@ def page_lines(page: Page) -> list[str]:
     asked: dict[tuple[str, str], list[Comparison]] = {}
     for one in page.comparisons:
         # Hosts of one architecture that are too few for a summary have their cells' verdicts.
-        if one.metric == PRIMARY and (len(one.groups) > 1 or one.summaries or one.refused):
+        told = len(one.groups) > 1 or one.summaries or one.refused
+        if told and is_primary(one.setting.tool, one.metric):
             asked.setdefault((one.arm, one.baseline), []).append(one)
     return [
         f"{page.title}, {arm} vs {base}: {across_text(own[0]) if len(own) == 1 else _counted(own)}."

@@ -40,12 +40,17 @@ def holds(ratio: float) -> bool:
 
 
 def check_little(runs: pd.DataFrame) -> list[LittleCheck]:
-    """One check a cell and arm (copy a) over its good runs; arms without a mean latency: none."""
+    """One check a cell and arm (copy a) over its good runs; none without a mean latency.
+
+    None in an open loop either, whose connections are idle between requests.
+    """
     checks = []
     rate = runs["throughput_rps"].astype("float64")
     ratio = rate * runs["latency_mean_s"].astype("float64") / runs["concurrency"]
     ratio = runs["little_ratio"].astype("float64").fillna(ratio)
-    chosen = runs.assign(ratio=ratio)[(runs["copy"] == "a") & ratio.notna()]
+    chosen = runs.assign(ratio=ratio)[
+        (runs["copy"] == "a") & (runs["offered"] == "") & ratio.notna()
+    ]
     for cell, rows in cells_of(chosen):
         for arm, own in rows.groupby("arm", sort=True):
             middle = float(own["ratio"].median())

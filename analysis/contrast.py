@@ -21,7 +21,7 @@ from analysis.errors import MixedComparisonError
 from analysis.estimate import Floats
 from analysis.metric import MB, STREAM, words_of
 
-CELL: Final = ["host", "load_host", "variant", "tool", "concurrency", "peer"]
+CELL: Final = ["host", "load_host", "variant", "tool", "concurrency", "peer", "offered"]
 BLOCK: Final = ["campaign", "block", "attempt"]
 UNIFORM: Final = (
     "profile",
@@ -41,20 +41,27 @@ class Setting:
     variant: str
     tool: str
     concurrency: int
+    offered: str = ""
 
     @property
     def label(self) -> str:
-        """``wrk, 16 connections, keepalive=true``; empty where no tool is named."""
+        """``wrk, 16 connections, keepalive=true``, ``h2load, 64 connections, 70 % of peak``.
+
+        Empty where no tool is named.
+        """
         if not self.tool:
             return self.variant
         flows = f"{words_of(self.tool).flow}{'s' * (self.concurrency != 1)}"
         text = f"{self.tool}, {self.concurrency} {flows}"
-        return f"{text}, {self.variant}" if self.variant else text
+        return ", ".join(filter(None, (text, self.offered, self.variant)))
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cell:
-    """One (topology host, load host, variant, tool, concurrency, peer); no peer is empty."""
+    """One (topology host, load host, variant, tool, concurrency, peer, offered load).
+
+    No peer is empty, and so is what a closed loop offers.
+    """
 
     host: str
     load_host: str
@@ -62,6 +69,7 @@ class Cell:
     tool: str
     concurrency: int
     peer: str = ""
+    offered: str = ""
 
     @property
     def label(self) -> str:
@@ -76,7 +84,7 @@ class Cell:
     @property
     def setting(self) -> Setting:
         """The cell without its hosts."""
-        return Setting(self.variant, self.tool, self.concurrency)
+        return Setting(self.variant, self.tool, self.concurrency, self.offered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +126,10 @@ def work_done(runs: pd.DataFrame) -> pd.Series:
 def cells_of(runs: pd.DataFrame) -> Iterator[tuple[Cell, pd.DataFrame]]:
     """Each cell with its rows, in a fixed order."""
     for key, rows in runs.groupby(CELL, sort=True, dropna=False):
-        host, load_host, variant, tool, concurrency, peer = key
-        name, far = ("" if pd.isna(value) else str(value) for value in (variant, peer))
-        yield Cell(str(host), str(load_host), name, str(tool), int(concurrency), far), rows
+        host, load_host, variant, tool, concurrency, *others = key
+        name, far, offered = ("" if pd.isna(value) else str(value) for value in (variant, *others))
+        named = (str(host), str(load_host), name, str(tool), int(concurrency))
+        yield Cell(*named, far, offered), rows
 
 
 def require_uniform(cell: Cell, rows: pd.DataFrame, arms: tuple[str, ...]) -> None:

@@ -87,12 +87,14 @@ class Dataset:
         """The runs table; every row of a replaced attempt has ``state`` ``superseded``.
 
         An attempt is replaced when the index says so or when a later attempt at its block is there.
-        ``peer`` is empty where the topology has one host: it is a part of a cell's name.
+        ``peer`` is empty where the topology has one host, ``offered`` in a closed loop: they are
+        parts of a cell's name.
         """
         names = list(dict.fromkeys([*columns, *ATTEMPT, "state"])) if columns else []
         frame = self.table("runs", campaigns, names, encoded=encoded)
-        if "peer" in frame:
-            frame["peer"] = frame["peer"].astype("object").fillna("")
+        for name in ("peer", "offered"):
+            if name in frame:
+                frame[name] = frame[name].astype("object").fillna("")
         last = frame.groupby(["campaign", "block"])["attempt"].transform("max")
         gone = frame["attempt"] < last
         if self.superseded:

@@ -141,6 +141,7 @@ def refusal(comparison: Comparison, rows: pd.DataFrame) -> str:
         (rows["variant"].fillna("") == setting.variant)
         & (rows["tool"] == setting.tool)
         & (rows["concurrency"] == setting.concurrency)
+        & (rows["offered"] == setting.offered)
         & rows["arm"].isin((comparison.arm, comparison.baseline))
         & rows["host"].isin(names)
     ]

@@ -1,18 +1,21 @@
 """The metrics that are contrasted: name, words, display unit, direction; by load tool.
 
-What a tool counts decides the words: requests (wrk, ab), transactions (sysbench), messages
-(stream). A message of 64 bytes and one of 64 KiB are not the same work, so stream's CPU is given
-per MB of payload (10^6 bytes).
+What a tool counts decides the words: requests (wrk, ab, h2load), transactions (sysbench), messages
+(stream). In an open loop (h2load) the rate is given, and latency, charged from the schedule, is
+what is asked. A message of 64 bytes and one of 64 KiB are not the same work, so stream's CPU is
+given per MB of payload (10^6 bytes).
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 PRIMARY: Final = "throughput_rps"
 STREAM: Final = "stream"
+OPEN_LOOP: Final = "h2load"
 MB: Final = 1e6
 
 
@@ -23,6 +26,8 @@ class Metric:
     ``higher_is_better``: None where nobody has said.
 
     ``optional``: the tool's output does not always say it; where it never does, nothing is shown.
+    ``precise``: the half-width, in log units, at which a campaign need not measure it any further;
+    None where it is not what a campaign is run for.
     """
 
     name: str
@@ -32,6 +37,7 @@ class Metric:
     higher_is_better: bool | None
     caveat: str = ""
     optional: bool = False
+    precise: float | None = None
 
     @property
     def words(self) -> str:
@@ -56,6 +62,15 @@ _WORDS: Final = {
 CLOSED_LOOP: Final = "closed loop: not a fair tail comparison across arms whose throughput differs"
 
 
+# What is asked of an open loop: how long a caller waits who comes on the schedule.
+_ON_SCHEDULE: Final = (
+    Metric("latency_corrected_p99_s", "p99 latency", "us", 1e6, False, precise=0.05),
+    Metric("latency_corrected_p50_s", "p50 latency", "us", 1e6, False, precise=0.02),
+    Metric("latency_p99_s", "p99 from the sending", "us", 1e6, False),
+    Metric("cpu_per_request_s", "CPU per request", "us", 1e6, False),
+)
+
+
 def words_of(tool: str) -> Words:
     """What ``tool`` counts; a tool that is not known counts requests."""
     return _WORDS.get(tool, _REQUESTS)
@@ -64,7 +79,9 @@ def words_of(tool: str) -> Words:
 def metrics_of(tool: str) -> tuple[Metric, ...]:
     """The metrics of a tool's cells, the primary one first."""
     words = words_of(tool)
-    rate = Metric(PRIMARY, "throughput", f"{words.work}s/s", 1.0, True)
+    rate = Metric(PRIMARY, "throughput", f"{words.work}s/s", 1.0, True, precise=0.02)
+    if tool == OPEN_LOOP:
+        return (*_ON_SCHEDULE, dataclasses.replace(rate, precise=None))
     if tool == STREAM:
         return (
             rate,
@@ -74,7 +91,7 @@ def metrics_of(tool: str) -> tuple[Metric, ...]:
     printed = tool == "sysbench"
     return (
         rate,
-        Metric("latency_p50_s", "p50 latency", "us", 1e6, False, optional=printed),
+        Metric("latency_p50_s", "p50 latency", "us", 1e6, False, optional=printed, precise=0.02),
         Metric("latency_p99_s", "p99 latency", "us", 1e6, False, CLOSED_LOOP, optional=printed),
         Metric("cpu_per_request_s", f"CPU per {words.cpu_per}", "us", 1e6, False),
     )
@@ -86,8 +103,13 @@ def metric_of(tool: str, name: str) -> Metric:
 
 
 def primary_of(tool: str) -> Metric:
-    """Throughput in the tool's own words."""
+    """What a contrast's answer is in: throughput; of an open loop, which sets it, the tail."""
     return metrics_of(tool)[0]
+
+
+def is_primary(tool: str, metric: str) -> bool:
+    """Whether ``metric`` is what a contrast's answer is in."""
+    return primary_of(tool).name == metric
 
 
 def metrics_in(tools: Iterable[str]) -> list[Metric]:

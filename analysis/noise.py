@@ -3,7 +3,8 @@
 The baseline runs twice in every block, as two deployments. Their log ratios b / a, of this campaign
 and of up to the last ten before it on the same hosts under the same profile, say how large a
 difference means nothing. Pairs are pooled over variants, and only within one metric, tool,
-concurrency, placement and set of conditions: the noise of 64 connections says nothing of 1.
+concurrency, offered load, placement and set of conditions: the noise of 64 connections says nothing
+of 1.
 """
 
 from __future__ import annotations
@@ -17,20 +18,23 @@ import pandas as pd
 from analysis.contrast import Cell, Pairs, pair
 from analysis.dataset import Dataset, campaigns_by_age, good_runs, where
 from analysis.estimate import Floats
-from analysis.metric import PRIMARY
+from analysis.metric import OPEN_LOOP, PRIMARY, primary_of
 
 LEAST_MARGIN: Final = 0.02
 HISTORY: Final = 10
 NEEDED: Final = [
-    "campaign", "block", "attempt", "state", "profile", "tool", "concurrency", "placement", "arm",
-    "copy", "deployment", "emulated", "started_wall_s", PRIMARY,
+    "campaign", "block", "attempt", "state", "profile", "tool", "concurrency", "offered",
+    "placement", "arm",
+    "copy", "deployment", "emulated", "started_wall_s", PRIMARY, primary_of(OPEN_LOOP).name,
 ]  # fmt: skip
+LOADS: Final = ["profile", "tool", "concurrency", "offered", "placement"]
 SAME: Final = (
     "host",
     "peer",
     "load_host",
     "tool",
     "concurrency",
+    "offered",
     "placement",
     "conditions",
     "emulated",
@@ -56,6 +60,7 @@ class Known:
     profile: str
     tool: str
     concurrency: int
+    offered: str
     placement: str
     campaigns: int
     pairs: int
@@ -71,20 +76,21 @@ def known_noise(dataset: Dataset) -> list[Known]:
     runs = good_runs(dataset.runs(columns=NEEDED))
     runs = runs[~runs["emulated"].eq(True)]
     found = []
-    for key, rows in runs.groupby(["profile", "tool", "concurrency", "placement"], sort=True):
+    for key, rows in runs.groupby(LOADS, sort=True):
         pools: list[Floats] = []
+        metric = primary_of(str(key[1])).name
         for campaign in campaigns_by_age(rows):
             own = rows[rows["campaign"] == campaign]
             arm = baseline_of(own)
-            units = pair(own, PRIMARY, arm, arm, copy="b").units if arm else np.zeros(0)
+            units = pair(own, metric, arm, arm, copy="b").units if arm else np.zeros(0)
             if units.size:
                 pools.append(units)
         if pools:
-            profile, tool, concurrency, placement = key
+            profile, tool, concurrency, offered, placement = key
             recent = pools[-HISTORY:]
             pool = np.concatenate(recent)
             sd = float(pool.std(ddof=1)) if pool.size > 1 else None
-            named = (str(profile), str(tool), int(concurrency), str(placement))
+            named = (str(profile), str(tool), int(concurrency), str(offered), str(placement))
             found.append(Known(*named, len(recent), int(pool.size), sd))
     return found
 

@@ -45,7 +45,7 @@ def read_plain(path: Path, metric: str, by: Sequence[str]) -> pd.DataFrame:
     runs = texts[[*NAMES, *OPTIONAL, *by]].copy()
     runs[metric] = _figures(path, texts, metric)
     missing = {*CELL, *BLOCK, *UNIFORM} - set(runs)
-    return runs.assign(**dict.fromkeys(missing, "")).assign(concurrency=0)
+    return runs.assign(**dict.fromkeys(missing, "")).assign(concurrency=0, offered="")
 
 
 def _texts(path: Path) -> pd.DataFrame:

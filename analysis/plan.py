@@ -117,7 +117,7 @@ def _planned_block(block: dict[str, Any]) -> PlannedBlock:
     where = (block["host"], block.get("peer"), block["load_host"], block["variant"])
     return PlannedBlock(
         tranche=int(block["tranche"]),
-        cell=(*where, load["tool"], load["concurrency"]),
+        cell=(*where, load["tool"], load["concurrency"], load.get("offered", "")),
         runs=tuple(str(run["run"]) for run in block["runs"]),
     )
 

@@ -6,6 +6,7 @@ later. The limits are half-widths of the 95 % interval of a contrast's log ratio
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,13 +18,13 @@ from analysis.change import listed
 from analysis.contrast import CELL, Cell, cells_of, pair
 from analysis.dataset import Dataset, find_campaign, good_runs
 from analysis.estimate import Floats, hodges_lehmann
-from analysis.metric import PRIMARY, metric_of
+from analysis.metric import OPEN_LOOP, Metric, metric_of, metrics_of, primary_of
 from analysis.plan import Plan, campaign_folder, read_plan
 
-LIMITS: Final[Mapping[str, float]] = {PRIMARY: 0.02, "latency_p50_s": 0.02}
 NEEDED: Final = [
     *CELL, "campaign", "experiment", "block", "attempt", "tranche", "state", "arm", "copy",
-    "deployment", "started_wall_s", *LIMITS,
+    "deployment", "started_wall_s",
+    *(metric.name for tool in ("wrk", OPEN_LOOP) for metric in metrics_of(tool) if metric.precise),
 ]  # fmt: skip
 
 
@@ -90,7 +91,7 @@ def stopping(plan: Plan, good: pd.DataFrame) -> tuple[str, ...]:
 def _ended(one: CellPrecision, caps: Mapping[tuple[object, ...], int]) -> str:
     cell = one.cell
     where = (cell.host, cell.peer or None, cell.load_host, cell.variant)
-    cap = caps[(*where, cell.tool, cell.concurrency)]
+    cap = caps[(*where, cell.tool, cell.concurrency, cell.offered)]
     n = max(width.n for width in one.widths)
     if one.precise:
         return f"{cell.label}: precise after {n} of at most {cap} blocks"
@@ -105,18 +106,18 @@ def _ended(one: CellPrecision, caps: Mapping[tuple[object, ...], int]) -> str:
 def _cells(plan: Plan, good: pd.DataFrame) -> Iterator[CellPrecision]:
     for cell, rows in cells_of(good):
         widths = tuple(
-            width(pair(rows, metric, arm, base).units, arm, base, metric)
-            for metric in LIMITS
-            if metric == PRIMARY or rows[metric].gt(0).any()
+            width(pair(rows, metric.name, arm, base).units, arm, base, metric)
+            for metric in metrics_of(cell.tool)
+            if metric.precise and (metric == primary_of(cell.tool) or rows[metric.name].gt(0).any())
             for arm, base in plan.contrasts
         )
         yield CellPrecision(cell, all(one.reached for one in widths), widths)
 
 
-def width(units: Floats, arm: str, baseline: str, metric: str) -> Width:
+def width(units: Floats, arm: str, baseline: str, metric: Metric) -> Width:
     """How precisely ``units``, log ratios of one contrast, are known by now."""
     at = hodges_lehmann(units) if units.size else None
     half = None
     if at is not None and at.low is not None and at.high is not None:
         half = (at.high - at.low) / 2
-    return Width(arm, baseline, metric, int(units.size), half, LIMITS[metric])
+    return Width(arm, baseline, metric.name, int(units.size), half, metric.precise or math.inf)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from analysis.metric import metric_of, words_of
 from analysis.noise import Known
+from analysis.peak import Peak
 from analysis.precision import CellPrecision, Precision, Width
 
 
@@ -57,9 +58,27 @@ def show_noise(known: Iterable[Known], console: Console) -> None:
         grid.add_column(name, justify="right", no_wrap=True)
     for one in known:
         flows = f"{words_of(one.tool).flow}{'s' * (one.concurrency != 1)}"
+        load = ", ".join(filter(None, (one.tool, f"{one.concurrency} {flows}", one.offered)))
         grid.add_row(
-            Text(one.profile), Text(f"{one.tool}, {one.concurrency} {flows}"), Text(one.placement),
+            Text(one.profile), Text(load), Text(one.placement),
             str(one.campaigns), str(one.pairs),
             "none" if one.sd is None else f"{math.expm1(one.sd) * 100:.1f} %",
+        )  # fmt: skip
+    console.print(grid)
+
+
+def show_peaks(known: Iterable[Peak], console: Console) -> None:
+    """Print a line an experiment, host, variant and arm."""
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("experiment", "host", "variant", "arm", "load"):
+        grid.add_column(name, overflow="fold")
+    for name in ("peak, requests/s", "runs"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    for one in known:
+        where = f"{one.host} and {one.peer}" if one.peer else one.host
+        grid.add_row(
+            *map(Text, (one.experiment, where, one.variant or "-", one.arm)),
+            Text(f"{one.tool}, {one.concurrency} {words_of(one.tool).flow}s"),
+            f"{one.peak_rps:,.0f}", str(one.runs),
         )  # fmt: skip
     console.print(grid)

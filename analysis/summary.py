@@ -26,7 +26,7 @@ from analysis.errors import AnalysisError, UnknownNameError
 from analysis.estimate import flag_outliers, median_interval, noise_floor
 from analysis.latency import quantile_curves
 from analysis.mesh import Mesh, find_mesh
-from analysis.metric import PRIMARY, Metric, metrics_of
+from analysis.metric import Metric, is_primary, metrics_of
 from analysis.noise import LEAST_MARGIN, Twin, comparable_history, matching_history, twin
 from analysis.plan import Account, Plan, account, campaign_folder, read_plan
 from analysis.precision import stopping
@@ -39,9 +39,10 @@ QUICK: Final = "quick"
 FIGURE: Final = re.compile(r"\d[\d.,]*( ?%)?")
 LIGHT: Final = (
     "run", "attempt", "state", "campaign", "experiment", "block", "arm", "copy", "deployment",
-    "host", "peer", "load_host", "variant", "tool", "concurrency", "profile", "placement",
-    "conditions", "emulated", "started_wall_s", "requests", "throughput_rps", "latency_p50_s",
-    "latency_p99_s", "containers_cpu_s", "transfer_bytes", "transfer_bytes_per_s",
+    "host", "peer", "load_host", "variant", "tool", "concurrency", "offered", "profile",
+    "placement", "conditions", "emulated", "started_wall_s", "requests", "throughput_rps",
+    "latency_p50_s", "latency_p99_s", "latency_corrected_p50_s", "latency_corrected_p99_s",
+    "containers_cpu_s", "transfer_bytes", "transfer_bytes_per_s",
 )  # fmt: skip
 
 
@@ -53,6 +54,11 @@ class TwinResult:
     verdict: Verdict
     floor: float | None
     margin: float
+
+    @property
+    def is_gate(self) -> bool:
+        """Whether a campaign stands or falls with it: it is on the primary metric."""
+        return is_primary(self.twin.cell.tool, self.twin.metric)
 
     @property
     def outcome(self) -> str:
@@ -115,6 +121,17 @@ class Analysis:
         present = sorted(self.runs["arm"].unique())
         return [arm for arm in dict.fromkeys([*declared, *present]) if arm in present]
 
+    @property
+    def primary(self) -> list[Verdict]:
+        """The verdicts that the answer is made of, in the order of ``by_contrast``."""
+        return [
+            verdict
+            for arm, base in self.plan.contrasts
+            for verdict in self.verdicts
+            if (verdict.arm, verdict.baseline) == (arm, base)
+            and is_primary(verdict.cell.tool, verdict.metric)
+        ]
+
     def by_contrast(self, metric: str) -> list[Verdict]:
         """The verdicts on one metric, in the order of the declared contrasts, then of the cells."""
         return [
@@ -132,7 +149,7 @@ class Analysis:
     @property
     def gates(self) -> tuple[TwinResult, ...]:
         """The A/A pairs of the primary metric: the gate."""
-        return tuple(t for t in self.twins if t.twin.metric == PRIMARY)
+        return tuple(t for t in self.twins if t.is_gate)
 
     @property
     def gate_failed(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.across_wording import page_lines
 from analysis.change import listed, percent, span
-from analysis.metric import PRIMARY, Metric, metric_of, primary_of, words_of
+from analysis.metric import Metric, metric_of, primary_of, words_of
 from analysis.summary import Analysis
 from analysis.verdict import Verdict
 
@@ -113,7 +113,7 @@ def _variants(analysis: Analysis) -> list[str]:
 
 
 def _blocks(analysis: Analysis) -> str:
-    counts = sorted({v.blocks for v in analysis.verdicts if v.metric == PRIMARY}) or [0]
+    counts = sorted({v.blocks for v in analysis.primary}) or [0]
     number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     noun = "block" if counts == [1] else "blocks"
     return f"{number} {noun}{' a cell' if len(analysis.cells) > 1 else ''}"
@@ -157,7 +157,7 @@ def _contrast_line(analysis: Analysis, arm: str, base: str, emulated: bool) -> s
     guests = analysis.emulated_cells
     own = [
         v
-        for v in analysis.by_contrast(PRIMARY)
+        for v in analysis.primary
         if (v.arm, v.baseline, v.cell in guests) == (arm, base, emulated)
     ]
     name = f"{arm_name(analysis, arm)} vs {arm_name(analysis, base)}"

@@ -71,12 +71,42 @@ RECORD: Final = _table(
     ("latency_p95_s", "float64", "s", "95th percentile, recorded samples"),
     ("latency_p99_s", "float64", "s", "99th percentile, recorded samples"),
     ("latency_max_s", "float64", "s", "largest latency"),
-    ("latency_corrected_mean_s", "float64", "s", "mean as wrk prints it, back-filled"),
-    ("latency_corrected_sd_s", "float64", "s", "standard deviation as wrk prints it, back-filled"),
-    ("latency_corrected_p50_s", "float64", "s", "median as wrk prints it, back-filled"),
-    ("latency_corrected_p75_s", "float64", "s", "75th percentile as wrk prints it, back-filled"),
-    ("latency_corrected_p90_s", "float64", "s", "90th percentile as wrk prints it, back-filled"),
-    ("latency_corrected_p99_s", "float64", "s", "99th percentile as wrk prints it, back-filled"),
+    (
+        "latency_corrected_mean_s",
+        "float64",
+        "s",
+        "mean by the schedule (h2load), back-filled (wrk)",
+    ),
+    (
+        "latency_corrected_sd_s",
+        "float64",
+        "s",
+        "standard deviation by the schedule (h2load), back-filled (wrk)",
+    ),
+    (
+        "latency_corrected_p50_s",
+        "float64",
+        "s",
+        "median by the schedule (h2load), back-filled (wrk)",
+    ),
+    (
+        "latency_corrected_p75_s",
+        "float64",
+        "s",
+        "75th percentile by the schedule (h2load), back-filled (wrk)",
+    ),
+    (
+        "latency_corrected_p90_s",
+        "float64",
+        "s",
+        "90th percentile by the schedule (h2load), back-filled (wrk)",
+    ),
+    (
+        "latency_corrected_p99_s",
+        "float64",
+        "s",
+        "99th percentile by the schedule (h2load), back-filled (wrk)",
+    ),
 )
 
 RUNS: Final = (
@@ -102,6 +132,8 @@ RUNS: Final = (
         ("load_host", "string", "", "host of the load generator"),
         ("inside", "bool", "", "load tool runs in the deployment's own container load"),
         ("concurrency", "int64", "", "planned concurrent connections"),
+        ("offered", "string", "", "open loop: '70 % of peak', '5000/s'; empty for a closed loop"),
+        ("offered_rps", "int64", "1/s", "open loop: requests asked for; null for a closed loop"),
         ("profile", "string", "", "quick, standard, thorough"),
         (
             "placement",

@@ -101,9 +101,7 @@ def twins(gates: Sequence[TwinResult]) -> Chart | None:
     if not rows:
         return None
     y = alt.Y("cell:N", title=None, sort=None)
-    axis = alt.Axis(
-        format="+.1%", title="second copy of the baseline against the first, throughput"
-    )
+    axis = alt.Axis(format="+.1%", title="second copy of the baseline against the first")
     edges = [
         {
             "cell": gate.twin.cell.label,

@@ -1,4 +1,4 @@
-"""Charts of what was measured, one cell each: throughput, latency, CPU per request."""
+"""Charts of what was measured, one cell each: the primary metric, latency, CPU per request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.contrast import Cell
 from analysis.cpu import APART, IDLE, LOAD_TASK, UNATTRIBUTED
-from analysis.metric import PRIMARY, primary_of, words_of
+from analysis.metric import primary_of, words_of
 from analysis.report.chart import Chart, height_of, in_cell, inline, to_spec
 from analysis.summary import Analysis
 
@@ -19,26 +19,27 @@ QUANTILE_MARKS: Final = (0.5, 0.9, 0.99, 0.999, 0.9999)
 
 
 def strip(analysis: Analysis, cell: Cell) -> Chart:
-    """Every block's throughput by arm, with median and order-statistic interval."""
+    """Every block's primary metric by arm, with median and order-statistic interval."""
+    metric = primary_of(cell.tool)
     runs = in_cell(analysis.runs, cell)
-    shown = runs[runs["throughput_rps"].notna()]
+    shown = runs[runs[metric.name].notna()]
     points: list[dict[str, Any]] = [
         {
             "arm": _copy_label(str(row.arm), str(row.copy)),
-            "value": float(row.throughput_rps),
+            "value": float(value) * metric.scale,
             "block": int(row.block),
             "position": int(row.position),
         }
-        for row in shown.itertuples()
+        for row, value in zip(shown.itertuples(), shown[metric.name], strict=True)
     ]
     medians = analysis.medians
-    own = medians[(medians["cell"] == cell) & (medians["metric"] == PRIMARY)]
+    own = medians[(medians["cell"] == cell) & (medians["metric"] == metric.name)]
     middle = [
         {
             "arm": _copy_label(str(row.arm), str(row.copy)),
-            "median": row.median,
-            "low": None if pd.isna(row.low) else row.low,
-            "high": None if pd.isna(row.high) else row.high,
+            "median": row.median * metric.scale,
+            "low": None if pd.isna(row.low) else row.low * metric.scale,
+            "high": None if pd.isna(row.high) else row.high * metric.scale,
             "n": int(row.n),
         }
         for row in own.itertuples()
@@ -48,8 +49,7 @@ def strip(analysis: Analysis, cell: Cell) -> Chart:
         title=None,
         sort=[_copy_label(arm, copy) for arm in analysis.arms for copy in ("a", "b")],
     )
-    unit = primary_of(cell.tool).unit
-    x = alt.X("value:Q", title=unit, scale=alt.Scale(zero=False), axis=alt.Axis(format=",d"))
+    x = alt.X("value:Q", title=metric.unit, scale=alt.Scale(zero=False), axis=alt.Axis(format=",d"))
     dots = (
         alt.Chart(inline(points), height=height_of(len(middle)), width="container")
         .mark_circle(size=58, opacity=0.75)
@@ -66,7 +66,7 @@ def strip(analysis: Analysis, cell: Cell) -> Chart:
     )
     return Chart(
         to_spec(alt.layer(line, dots, tick)),
-        f"Throughput of every block by arm, {cell.label}",
+        f"{metric.label.capitalize()} of every block by arm, {cell.label}",
         "Dot: one run. Tick: median. Line: order-statistic 95 % interval of the median (none below "
         "6 runs). Comparisons are made within blocks, so overlap here is no verdict.",
     )

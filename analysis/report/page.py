@@ -27,7 +27,7 @@ from analysis.across_wording import log_span
 from analysis.change import percent, span
 from analysis.contrast import Cell
 from analysis.cpu import LOAD, TOTAL
-from analysis.metric import CLOSED_LOOP, PRIMARY, Metric, metrics_in, metrics_of, words_of
+from analysis.metric import CLOSED_LOOP, Metric, is_primary, metrics_in, metrics_of, words_of
 from analysis.report import judged, measured
 from analysis.report.across_view import page_views
 from analysis.report.chart import Chart, in_cell
@@ -139,7 +139,8 @@ def render(analysis: Analysis, shown: Mapping[str, pd.DataFrame]) -> str:
     forests = [
         (metric, judged.forest(analysis.by_contrast(metric.name), metric, several))
         for metric in metrics_in(cell.tool for cell in analysis.cells)
-        if analysis.by_contrast(metric.name) or metric.name == PRIMARY
+        if analysis.by_contrast(metric.name)
+        or any(is_primary(cell.tool, metric.name) for cell in analysis.cells)
     ]
     style = Markup((FOLDER / "report.css").read_text(encoding="utf-8"))  # noqa: S704 - our own file
     return environment.get_template("report.html.j2").render(
@@ -151,8 +152,8 @@ def render(analysis: Analysis, shown: Mapping[str, pd.DataFrame]) -> str:
         exp=math.exp,
         log_span=log_span,
         across=page_views(analysis),
-        primary=PRIMARY,
         closed_loop=CLOSED_LOOP,
+        closed_tails=any(wording.metric(v).caveat for v in analysis.verdicts),
         mesh_cells=mesh_cells(analysis),
         forests=forests,
         twins=judged.twins(analysis.gates),

@@ -32,10 +32,12 @@ from collector.campaign.program import pack_runner
 from collector.campaign.progress import Events
 from collector.campaign.stopping import precise_cells
 from collector.lock import LockHeldError, acquire
+from collector.plan.asking import NotAnsweredError
 from collector.plan.commands import find_experiment, read_inputs
 from collector.plan.experiment import Experiment, ProfileName
 from collector.plan.findings import BadInputError
 from collector.plan.inventory import Inventory
+from collector.plan.peaks import known_peaks
 from collector.plan.plan import Plan, file_embeds, make_plan
 from collector.plan.rules import check, refuse_errors
 
@@ -91,10 +93,15 @@ def choose_campaign(
     embeds = file_embeds(path, root) | {"runner": program[1]}
     embeds |= {f"image:{name}": ref.partition("@")[2] for name, ref in images.items()}
 
+    try:
+        peaks = known_peaks(hosts.lab_state, experiment)
+    except NotAnsweredError as error:
+        raise CampaignError(str(error)) from None
+
     def plan(campaign: str, chosen_seed: int) -> Plan:
         return make_plan(
             experiment, hosts, seed=chosen_seed, campaign=campaign, embeds=embeds,
-            profile=profile, blocks=blocks,
+            profile=profile, blocks=blocks, peaks=peaks,
         )  # fmt: skip
 
     chosen = secrets.randbits(32) if seed is None else seed

@@ -389,6 +389,8 @@ class Engine:
                 "threads": load.threads,
                 "requests": load.requests,
                 "keepalive": load.keepalive,
+                "rate_rps": load.rate_rps,
+                "offered": load.offered,
             },
             "profile": {
                 "name": profile.name,
@@ -432,6 +434,7 @@ class Engine:
                 requests=requests,
                 keepalive=load.keepalive,
                 timeout_s=TIMEOUT_S,
+                rate_rps=load.rate_rps,
             )
         )
         limit_s = REQUESTS_LIMIT_S if requests else seconds + GRACE_S

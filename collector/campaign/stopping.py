@@ -68,16 +68,17 @@ def precise_cells(
 def _cell(told: Mapping[str, Any]) -> Cell:
     return Cell(
         told["host"], told["peer"] or None, told["load_host"], told["variant"], told["tool"],
-        told["concurrency"],
+        told["concurrency"], told["offered"],
     )  # fmt: skip
 
 
 def _line(one: Mapping[str, Any]) -> str:
     cell = one["cell"]
     name = ", ".join(
-        str(part) for part in (cell["host"], cell["tool"], cell["concurrency"], cell["variant"])
-        if part != ""
-    )  # fmt: skip
+        str(cell[key])
+        for key in ("host", "tool", "concurrency", "offered", "variant")
+        if cell[key] != ""
+    )
     widest = _widest(one["widths"])
     return f"{name}: {'precise' if one['precise'] else 'not yet'}; the widest is {widest}"
 

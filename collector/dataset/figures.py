@@ -95,7 +95,9 @@ def _little_ratio(row: Row) -> float | None:
         row["latency_mean_s"],
         row["concurrency"],
     )
-    return None if rate is None or latency is None else float(rate * latency / concurrency)
+    if rate is None or latency is None or row["offered"]:
+        return None  # in an open loop connections are idle between requests
+    return float(rate * latency / concurrency)
 
 
 def container_rows(run: str, header: Header, measured: Deployment, observed: Observed) -> list[Row]:

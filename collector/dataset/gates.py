@@ -223,6 +223,9 @@ def _unknown(row: Row, body: Body, header: Header, observed: Observed) -> list[s
                 found.append(f"no_snapshot of {host} {when} the run")
     if maybe_mapping(body, "containers_after") is None:
         found.append("containers_unchecked after the run")
+    asked, answered = row["offered_rps"], row["throughput_rps"]
+    if asked and answered is not None and answered < SHORT_SHARE * asked:
+        found.append(f"behind the schedule: {answered:.0f} of {asked} requests/s")
     share = row["foreign_cpu_share"]
     if share is not None and share > FOREIGN_SHARE:
         found.append(f"foreign_cpu {share:.1%} used outside the lab before the block")

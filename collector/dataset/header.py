@@ -171,6 +171,8 @@ def _common(body: Body, load: Body, topology: Mapping[str, Body]) -> Row:
         "peer": maybe_text(body, "peer"),
         "load_host": text(body, "load_host"),
         "concurrency": whole(load, "concurrency"),
+        "offered": maybe_text(load, "offered") or "",
+        "offered_rps": maybe_whole(load, "rate_rps"),
         "profile": text(profile, "name"),
         "arch": maybe_text(facts, "arch"),
         "kind": maybe_text(facts, "kind"),

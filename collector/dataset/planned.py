@@ -36,7 +36,7 @@ class PlannedBlock:
     """
 
     tranche: int
-    cell: tuple[str, str | None, str, str, str, int]
+    cell: tuple[str, str | None, str, str, str, int, str]
     host: str
     peer: str | None
     load_host: str
@@ -118,6 +118,7 @@ def _planned_block(block: dict[str, object], seen: set[str]) -> PlannedBlock:
             maybe_text(block, "variant") or "",
             text(load, "tool"),
             whole(load, "concurrency"),
+            maybe_text(load, "offered") or "",
         ),
         host=host,
         peer=peer,

@@ -13,6 +13,7 @@ from collector.plan.experiment import Experiment, ProfileName, load_experiment
 from collector.plan.findings import BadInputError, Finding
 from collector.plan.history import Noise, known_noise
 from collector.plan.inventory import Inventory, load_inventory
+from collector.plan.peaks import known_peaks
 from collector.plan.plan import file_embeds, make_plan
 from collector.plan.preview import print_plan
 from collector.plan.rules import check, refuse_errors
@@ -82,6 +83,7 @@ def show_plan(
         read, hosts = read_inputs(path, inventory)
         read = read.with_emulated() if emulated else read
         findings = refuse_errors(check(read, hosts, root, blocks))
+        peaks = known_peaks(hosts.lab_state, read)
         plan = make_plan(
             read,
             hosts,
@@ -90,8 +92,9 @@ def show_plan(
             embeds=file_embeds(path, root),
             profile=profile,
             blocks=blocks,
+            peaks=peaks,
         )
-    except BadInputError as error:
+    except (BadInputError, NotAnsweredError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(USAGE) from None
     if as_json:

@@ -39,6 +39,7 @@ ProfileName = Literal["quick", "standard", "thorough"]
 
 BLOCKS_LIMIT: Final = 1000
 CONCURRENCY_LIMIT: Final = 65535
+RATE_LIMIT: Final = 10_000_000
 TEXT_LIMIT: Final = 1000
 
 
@@ -72,6 +73,7 @@ Sentence = Annotated[str, AfterValidator(_sentence)]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$")]
 Variables = dict[VariableName, Annotated[Value, PlainValidator(_value)]]
 Concurrency = Annotated[int, Field(ge=1, le=CONCURRENCY_LIMIT)]
+Rate = Annotated[int, Field(ge=1, le=RATE_LIMIT)]
 Blocks = Annotated[int, Field(ge=1, le=BLOCKS_LIMIT)]
 
 
@@ -87,10 +89,18 @@ class Arm(_Model):
     also_differs: Sentence | None = None
 
 
+class Peak(_Model):
+    """Shares of what the slowest arm of ``experiment`` reached at most, in its closed loops."""
+
+    experiment: Label
+    shares: Annotated[list[Annotated[float, Field(ge=0.01, le=2)]], Field(min_length=1)]
+
+
 class LoadEntry(_Model):
     """One load tool. Every number in ``concurrency`` is a cell of its own.
 
-    ``requests`` None: the profile's seconds are measured. ``keepalive`` None: not stated.
+    ``requests`` None: the profile's seconds are measured. ``keepalive`` None: not stated. An open
+    loop has either ``rate_rps`` or ``of_peak``, and every rate, or share, is a cell of its own.
     """
 
     tool: str
@@ -98,6 +108,8 @@ class LoadEntry(_Model):
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     requests: Annotated[int, Field(ge=1, le=10**9)] | None = None
     keepalive: bool | None = None
+    rate_rps: Annotated[list[Rate], Field(min_length=1, max_length=64)] | None = None
+    of_peak: Peak | None = None
 
 
 class Spec(_Model):
@@ -203,6 +215,8 @@ def _keys_at(path: tuple[str | int, ...]) -> list[str]:
     match path:
         case ("arms", _):
             return list(Arm.model_fields)
+        case ("load", _, "of_peak"):
+            return list(Peak.model_fields)
         case ("load", _):
             return list(LoadEntry.model_fields)
         case _:

@@ -36,13 +36,13 @@ def known_noise(state: Path, plan: Plan) -> Noise:
     if not (state / "results" / "dataset" / "index.json").is_file():
         return Noise()
     said = ask("analysis", "noise", "--state", str(state.resolve()), "--json")
-    loads = {(block.load.tool, block.load.concurrency) for block in plan.blocks}
+    loads = {(one.load.tool, one.load.concurrency, one.load.offered) for one in plan.blocks}
     try:
         known = [
             Noise(float(one["sd"]), int(one["pairs"]))
             for one in json.loads(said)
             if one["profile"] == plan.profile.name
-            and (one["tool"], one["concurrency"]) in loads
+            and (one["tool"], one["concurrency"], one["offered"]) in loads
             and one["sd"] is not None
         ]
     except (KeyError, TypeError, ValueError) as error:

@@ -63,13 +63,20 @@ class PlannedArm:
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the load tool is asked for. ``requests`` None: the profile's seconds."""
+    """What the load tool is asked for. ``requests`` None: the profile's seconds.
+
+    An open loop asks for ``rate_rps`` over all connections, and ``offered`` is that as it was
+    declared: ``70 % of peak``, ``5000/s``. A closed loop, as every load of plans from before there
+    were others, has None and "".
+    """
 
     tool: str
     concurrency: Count
     threads: Count
     requests: Count | None
     keepalive: bool
+    rate_rps: Count | None = None
+    offered: str = ""
 
 
 @with_config(_STRICT)
@@ -92,6 +99,7 @@ class Cell(NamedTuple):
     variant: str
     tool: str
     concurrency: int
+    offered: str = ""
 
 
 @with_config(_STRICT)
@@ -118,7 +126,7 @@ class Block:
         """What the block holds constant."""
         load = self.load
         where = (self.host, self.peer, self.load_host, self.variant)
-        return Cell(*where, load.tool, load.concurrency)
+        return Cell(*where, load.tool, load.concurrency, load.offered)
 
 
 @with_config(_STRICT)

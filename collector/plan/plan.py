@@ -44,6 +44,7 @@ from collector.plan.model import (
     run_id,
 )
 from collector.plan.pairing import Pair, pair_hosts
+from collector.plan.peaks import NO_PEAKS, Peaks, planned_loads
 from collector.plan.rules_arms import job_path
 from collector.plan.shuffle import shuffled
 
@@ -65,13 +66,15 @@ def make_plan(
     embeds: Mapping[str, str],
     profile: ProfileName | None = None,
     blocks: int | None = None,
+    peaks: Peaks = NO_PEAKS,
 ) -> Plan:
     """Make the plan of a campaign. The same arguments give the same plan, byte for byte.
 
     The experiment must have passed ``rules.check``. ``embeds`` are the hashes that continuing is
-    refused over (see ``changed``). ``profile`` and ``blocks`` override the experiment's; with
-    ``blocks`` there is one tranche. Raises ``ValueError`` for a campaign that is no RFC 1123 label
-    or fewer than one block, ``BadInputError`` where no host can be measured.
+    refused over (see ``changed``). ``peaks`` are what an open loop's shares are of. ``profile`` and
+    ``blocks`` override the experiment's; with ``blocks`` there is one tranche. Raises
+    ``ValueError`` for a campaign that is no RFC 1123 label or fewer than one block,
+    ``BadInputError`` where no host can be measured, or a peak is not known.
     """
     if not is_label(campaign):
         raise ValueError(f"campaign {shown(campaign)}: expected an RFC 1123 label")
@@ -87,7 +90,7 @@ def make_plan(
         (_loaded_from_within(pair) if TOOLS[load.tool].capabilities.inside else pair, variant, load)
         for pair in pairs
         for variant in variants
-        for load in planned_loads(experiment)
+        for load in planned_loads(experiment, pair, variant, peaks)
     ]
     used = {
         host.name: host
@@ -128,21 +131,6 @@ def cross_variants(cross: Mapping[str, Sequence[Value]]) -> dict[str, dict[str, 
         name = ",".join(f"{factor}={level_name(level)}" for factor, level in variant.items())
         variants[name] = variant
     return variants
-
-
-def planned_loads(experiment: Experiment) -> list[Load]:
-    """One load a tool and concurrency, in the file's order; keepalive is on unless stated."""
-    return [
-        Load(
-            tool=entry.tool,
-            concurrency=concurrency,
-            threads=entry.threads,
-            requests=entry.requests,
-            keepalive=entry.keepalive is not False,
-        )
-        for entry in experiment.spec.load
-        for concurrency in entry.concurrency
-    ]
 
 
 def _planned_host(host: Host) -> PlannedHost:
@@ -186,7 +174,8 @@ def _blocks(
                 runs=(),
             )
             cell = (block.host, variant, load.tool, load.concurrency)
-            order = shuffled(slots, seed, "runs", replicate, *cell)
+            offered = (load.offered,) if load.offered else ()
+            order = shuffled(slots, seed, "runs", replicate, *cell, *offered)
             yield _with_runs(block, campaign, order)
 
 
@@ -256,6 +245,5 @@ __all__ = [
     "estimate",
     "file_embeds",
     "make_plan",
-    "planned_loads",
     "tranche_of",
 ]

@@ -75,14 +75,17 @@ def _cells(plan: Plan) -> Table:
     return table
 
 
-def _cell_order(cell: tuple[str, str, Load]) -> tuple[str, str, str, int]:
+def _cell_order(cell: tuple[str, str, Load]) -> tuple[str, str, str, int, int]:
     host, variant, load = cell
-    return host, variant, load.tool, load.concurrency
+    return host, variant, load.tool, load.concurrency, load.rate_rps or 0
 
 
 def load_text(load: Load) -> str:
     """A load in words: ``wrk, 16 connections, 1 thread, connections kept``."""
     parts = [load.tool, _count(load.concurrency, "connection"), _count(load.threads, "thread")]
+    if load.rate_rps is not None:
+        share = f" ({load.offered})" if "peak" in load.offered else ""
+        parts.append(f"{load.rate_rps} requests/s{share}")
     if load.requests is not None:
         parts.append(_count(load.requests, "request"))
     parts.append("connections kept" if load.keepalive else "a connection a request")

@@ -33,6 +33,7 @@ RULES: Final[Sequence[Rule]] = (
     rules_load.ConcurrencyFitsThreads(),
     rules_load.OpenFilesSuffice(),
     rules_load.KeepaliveIsStated(),
+    rules_load.RateIsStatedOnce(),
     rules_load.CellsAreDistinct(),
     rules_load.CapCoversBlocks(),
     rules_load.BlocksSuffice(),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import chain
 from typing import Final
 
 from collector.plan.case import Case
 from collector.plan.findings import Finding, shown, suggestion
 from collector.plan.pairing import pair_hosts
-from collector.plan.tools import known_tools, refusals
+from collector.plan.tools import known_tools, loads_of, refusals
 
 OPEN_FILES: Final = 16384  # what the lab's hosts allow a process
 FILES_PER_CONNECTION: Final = 4
@@ -94,21 +93,35 @@ class KeepaliveIsStated:
                 yield case.error(message, "load", index)
 
 
+class RateIsStatedOnce:
+    """An open loop's rate is given in requests/s or as a share of the peak."""
+
+    def check(self, case: Case) -> Iterator[Finding]:
+        """Look for both."""
+        for index, load in enumerate(case.experiment.spec.load):
+            if load.rate_rps is not None and load.of_peak is not None:
+                yield case.error("rate_rps and of_peak say two things; keep one", "load", index)
+
+
 class CellsAreDistinct:
-    """A cell is (host, variant, tool, concurrency), so a tool has each concurrency once."""
+    """A cell is (host, variant, tool, concurrency, rate), so a tool has each of these once."""
 
     def check(self, case: Case) -> Iterator[Finding]:
         """Look for pairs that stand twice."""
-        seen: set[tuple[str, int]] = set()
-        for index, load in enumerate(case.experiment.spec.load):
-            for place, concurrency in enumerate(load.concurrency):
-                if (load.tool, concurrency) in seen:
+        seen: set[tuple[str, int, str]] = set()
+        for index, entry in enumerate(case.experiment.spec.load):
+            loads = loads_of(entry)
+            for number, load in enumerate(loads):
+                cell = (load.tool, load.concurrency, load.offered)
+                if cell in seen:
+                    rate = f" and {load.offered}" if load.offered else ""
                     message = (
-                        f"{load.tool} at {concurrency} stands twice; keep one, "
+                        f"{load.tool} at {load.concurrency}{rate} stands twice; keep one, "
                         "or ask the other question in an experiment of its own"
                     )
+                    place = number * len(entry.concurrency) // len(loads)
                     yield case.error(message, "load", index, "concurrency", place)
-                seen.add((load.tool, concurrency))
+                seen.add(cell)
 
 
 class CapCoversBlocks:
@@ -146,7 +159,7 @@ class PlanIsBounded:
         spec = case.experiment.spec
         hosts = len(pair_hosts(case.experiment, case.inventory))
         variants = math.prod(len(levels) for levels in spec.cross.values())
-        cells = hosts * variants * len(list(chain(*(load.concurrency for load in spec.load))))
+        cells = hosts * variants * sum(len(loads_of(entry)) for entry in spec.load)
         runs = cells * case.cap * (len(spec.arms) + 1)
         if runs > RUNS_LIMIT:
             message = f"{runs} runs; at most {RUNS_LIMIT} are planned; lower blocks, cross or load"

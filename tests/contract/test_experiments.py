@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from collector.plan.experiment import load_experiment
-from collector.plan.inventory import load_inventory
+from collector.plan.experiment import Experiment, load_experiment
+from collector.plan.inventory import Inventory, load_inventory
 from collector.plan.pairing import pair_hosts
-from collector.plan.plan import estimate, file_embeds, make_plan
+from collector.plan.peaks import Peaks
+from collector.plan.plan import cross_variants, estimate, file_embeds, make_plan
 from collector.plan.rules import check
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,18 @@ WEB_PATHS = {
     "sharedvolume-bridge",
     "tcp-published",
 }
+
+
+def measured(experiment: Experiment, inventory: Inventory) -> Peaks:
+    """Peaks of every arm, as if the experiments that an open loop names had been measured."""
+    return {
+        (load.of_peak.experiment, pair.host.name, "", variant, arm): 9000.0
+        for load in experiment.spec.load
+        if load.of_peak
+        for pair in pair_hosts(experiment, inventory)
+        for variant in cross_variants(experiment.spec.cross)
+        for arm in experiment.spec.arms
+    }
 
 
 def test_there_are_experiments() -> None:
@@ -44,6 +57,7 @@ def test_no_rule_complains(path: Path) -> None:
         seed=1,
         campaign=f"{experiment.name}-test",
         embeds=file_embeds(path, ROOT),
+        peaks=measured(experiment, inventory),
     )
     assert estimate(plan).blocks_cap == len(plan.blocks) > 0
 
@@ -56,7 +70,9 @@ def test_the_question_is_one_sentence(path: Path) -> None:
     assert len(question) < 200
 
 
-@pytest.mark.parametrize("name", ["web", "web-full", "web-precise", "web-published", "web-tls"])
+@pytest.mark.parametrize(
+    "name", ["web", "web-full", "web-open", "web-precise", "web-published", "web-tls"]
+)
 def test_web_arms_are_called_after_their_path(name: str) -> None:
     spec = load_experiment(ROOT / f"experiments/{name}.yml").spec
     for arm, body in spec.arms.items():

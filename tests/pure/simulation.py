@@ -21,6 +21,7 @@ from scipy.signal import lfilter
 
 from analysis.contrast import Cell, Pairs
 from analysis.estimate import Floats, Location, hodges_lehmann, noise_floor
+from analysis.metric import primary_of
 from analysis.noise import LEAST_MARGIN
 from analysis.precision import width
 from analysis.verdict import Contrast, Verdict, judge_all
@@ -28,7 +29,7 @@ from analysis.verdict import Contrast, Verdict, judge_all
 TRANCHES: Final = (12, 18, 24, 30)
 ARMS: Final = 3
 HISTORY: Final = 2  # earlier campaigns whose A/A pairs are known too
-METRIC: Final = "throughput_rps"
+METRIC: Final = primary_of("wrk")
 CELL: Final = Cell("lab-2", "lab-1", "", "wrk", 16)
 
 
@@ -164,7 +165,7 @@ def _units(ratios: Floats, design: Design) -> Floats:
 
 def _contrast(units: Floats, arm: int, floor: float | None) -> Contrast:
     pairs = Pairs(units, int(units.size), 0)
-    return Contrast(CELL, METRIC, f"arm-{arm}", "baseline", pairs, floor)
+    return Contrast(CELL, METRIC.name, f"arm-{arm}", "baseline", pairs, floor)
 
 
 @dataclass(frozen=True, slots=True)

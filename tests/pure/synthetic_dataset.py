@@ -214,6 +214,14 @@ def _run(
         row.update(containers_cpu_s=used - (load or 0.0), host_cpu_s=used + 0.2)
     row.update(campaign.run_values)
     row.update(campaign.arm_values.get(arm, {}))
+    if cell.get("offered"):  # the rate is kept, and what the arm is slower by is waited for
+        row.update(
+            throughput_rps=cell["offered_rps"],
+            requests=2 * cell["offered_rps"],
+            little_ratio=None,
+            latency_corrected_p50_s=mean * 0.95,
+            latency_corrected_p99_s=mean * 2.5,
+        )
     row.update(campaign.host_values.get((cell["host"], arm), {}))
     return row
 

@@ -156,6 +156,7 @@ def test_quantiles_are_of_merged_deployments_and_stop_where_samples_end() -> Non
         "tool": "wrk",
         "concurrency": 1,
         "peer": "",
+        "offered": "",
     }
     runs = pd.DataFrame(
         [

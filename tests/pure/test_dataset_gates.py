@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,22 @@ def text(old: str, new: str) -> Change:
 
 def errors_line(line: str) -> Change:
     return text("Requests/sec:", f"{line}\nRequests/sec:")
+
+
+def test_an_open_loop_that_falls_behind_is_told_and_little_is_not_asked(tmp_path: Path) -> None:
+    def paced(rate: int) -> Any:
+        load = {**STANDARD.load, "rate_rps": rate, "offered": "70 % of peak"}
+        return row_of(tmp_path / str(rate), lambda body: None, made=replace(STANDARD, load=load))
+
+    kept, late = paced(100), paced(1_000_000)
+    assert (kept["offered"], kept["offered_rps"]) == ("70 % of peak", 100)
+    assert kept["little_ratio"] is None
+    assert "behind the schedule" not in (kept["warnings"] or "")
+    assert late["state"] == "good"
+    assert "behind the schedule: " in late["warnings"]
+    closed = row_of(tmp_path / "closed", lambda body: None)
+    assert (closed["offered"], closed["offered_rps"]) == ("", None)
+    assert closed["little_ratio"] is not None
 
 
 def exit_code(body: Body) -> None:
