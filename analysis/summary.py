@@ -18,6 +18,7 @@ import pandas as pd
 
 from analysis import consistency, environment
 from analysis.across import Page, find_across
+from analysis.ceiling import Ceiling, find_ceilings
 from analysis.claims import Claim, ClaimError, read_claims
 from analysis.contrast import Cell, cells_of, pair, require_uniform, with_cpu_per_work
 from analysis.cpu import cpu_by_container
@@ -40,7 +41,7 @@ FIGURE: Final = re.compile(r"\d[\d.,]*( ?%)?")
 LIGHT: Final = (
     "run", "attempt", "state", "campaign", "experiment", "block", "arm", "copy", "deployment",
     "host", "peer", "load_host", "variant", "tool", "concurrency", "offered", "profile",
-    "placement", "conditions", "emulated", "started_wall_s", "requests", "throughput_rps",
+    "placement", "path", "conditions", "emulated", "started_wall_s", "requests", "throughput_rps",
     "latency_p50_s", "latency_p99_s", "latency_corrected_p50_s", "latency_corrected_p99_s",
     "containers_cpu_s", "transfer_bytes", "transfer_bytes_per_s",
 )  # fmt: skip
@@ -97,6 +98,7 @@ class Analysis:
     cpu: pd.DataFrame
     curves: pd.DataFrame
     little: tuple[consistency.LittleCheck, ...]
+    ceilings: tuple[Ceiling, ...]
     claims: tuple[Claim, ...]
     replications: tuple[Replication, ...]
     facts: tuple[tuple[str, str, str], ...]
@@ -200,6 +202,7 @@ def analyse(
     paths = paths_of(good)
     claims, unread = _claims_about(experiment)
     load_hosts = ", ".join(sorted(good["load_host"].unique()))
+    ceilings = tuple(find_ceilings(good, good_runs(light)))
     return Analysis(
         experiment=experiment,
         campaign=chosen,
@@ -219,6 +222,7 @@ def analyse(
         cpu=cpu_by_container(good, raw["containers"]),
         curves=quantile_curves(good, raw["histograms"]),
         little=tuple(consistency.check_little(good)),
+        ceilings=ceilings,
         claims=claims,
         replications=tuple(replicate(claims, verdicts, experiment)),
         facts=tuple(environment.host_facts(bindings, load_hosts)),
@@ -237,6 +241,12 @@ def analyse(
             *refused_proofs(files),
             *(mesh.warnings if mesh else ()),
             *consistency.body_warnings(good),
+            *(
+                f"{one.cell.label}: {one.arm} took {one.share:.0%} of what the generator can ask "
+                "for at all; it may have set the figure"
+                for one in ceilings
+                if one.bound
+            ),
             *_run_warnings(good),
         ),
     )

@@ -22,12 +22,12 @@ variable "type" {
 }
 
 variable "path" {
-  description = "Way between proxy and application: tcp-loopback, sharedvolume (one network namespace), tcp-bridge, sharedvolume-bridge, tcp-published (two on the engine's bridge), combined and combined-bridge (one container, over a Unix socket)."
+  description = "Way between proxy and application: tcp-loopback, sharedvolume (one network namespace), tcp-bridge, sharedvolume-bridge, tcp-published (two on the engine's bridge), combined and combined-bridge (one container, over a Unix socket), proxy-alone (no application: nginx answers by itself, a null server for the load generators)."
   type        = string
 
   validation {
-    condition     = contains(["tcp-loopback", "sharedvolume", "tcp-bridge", "sharedvolume-bridge", "tcp-published", "combined", "combined-bridge"], var.path)
-    error_message = "The path must be tcp-loopback, sharedvolume, tcp-bridge, sharedvolume-bridge, tcp-published, combined or combined-bridge."
+    condition     = contains(["tcp-loopback", "sharedvolume", "tcp-bridge", "sharedvolume-bridge", "tcp-published", "combined", "combined-bridge", "proxy-alone"], var.path)
+    error_message = "The path must be tcp-loopback, sharedvolume, tcp-bridge, sharedvolume-bridge, tcp-published, combined, combined-bridge or proxy-alone."
   }
 }
 
@@ -127,7 +127,7 @@ locals {
   combined = contains(["combined", "combined-bridge"], var.path)
   bridged  = contains(["tcp-bridge", "sharedvolume-bridge", "tcp-published", "combined-bridge"], var.path)
   unix     = local.combined || contains(["sharedvolume", "sharedvolume-bridge"], var.path)
-  apps     = [for number in range(var.instances) : "app-${number}"]
+  apps     = var.path == "proxy-alone" ? [] : [for number in range(var.instances) : "app-${number}"]
 
   # Each process of the other topologies is one thread, so it can use one core: twice that is two.
   # The margin leaves room for the deployments that are up at the same time.
@@ -135,13 +135,13 @@ locals {
 
   # What each instance binds to, and where the proxy finds it. The socket is on the allocation's shared volume.
   binds = {
-    for number in range(var.instances) : "app-${number}" =>
+    for number in range(length(local.apps)) : "app-${number}" =>
     local.unix ? "unix:/alloc/tmp/app-${number}.sock" :
     local.bridged ? "0.0.0.0:${8000 + number}" :
     "127.0.0.1:${8000 + number}"
   }
   upstreams = [
-    for number in range(var.instances) :
+    for number in range(length(local.apps)) :
     local.unix ? "unix:/alloc/tmp/app-${number}.sock" :
     var.path == "tcp-bridge" ? "app-${number}.{{ env \"NOMAD_ALLOC_ID\" }}:${8000 + number}" :
     var.path == "tcp-published" ? "{{ env \"NOMAD_HOST_ADDR_app_${number}\" }}" :
@@ -164,6 +164,7 @@ http {
   uwsgi_temp_path /tmp/uwsgi;
   scgi_temp_path /tmp/scgi;
   keepalive_requests 1000000000;
+%{if var.path != "proxy-alone"~}
   upstream application {
 %{for upstream in local.upstreams~}
     server ${upstream};
@@ -173,6 +174,7 @@ http {
     keepalive_requests 1000000000;
 %{endif~}
   }
+%{endif~}
   server {
     listen 8080${var.tls ? " ssl" : ""} backlog=4096;
 %{if var.tls~}
@@ -181,10 +183,15 @@ http {
     ssl_protocols TLSv1.2 TLSv1.3;
 %{endif~}
     location / {
+%{if var.path == "proxy-alone"~}
+      default_type application/json;
+      return 200 '{"hello":"world","utcnow":"1970-01-01T00:00:00.000000+00:00","random":0.0000000000000000}';
+%{else~}
       proxy_pass http://application;
       proxy_http_version 1.1;
       proxy_set_header Connection "${var.keepalive ? "" : "close"}";
       proxy_set_header Host $host;
+%{endif~}
     }
   }
 }

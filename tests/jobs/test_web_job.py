@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import webjob
-from webjob import IMAGES, INSTANCES, JOB, PATHS, VAR_FILES
+from webjob import IMAGES, INSTANCES, JOB, NULL, PATHS, VAR_FILES
 
 SECOND = 10**9
 BRIDGED = [path for path in PATHS if path.endswith("-bridge") or path == "tcp-published"]
@@ -51,6 +51,14 @@ def test_tasks_follow_from_path_and_instances(path: str, instances: int) -> None
         # The application is up before the proxy looks up its name, and stays up beside it.
         waits = {"Hook": "prestart", "Sidecar": True} if kind == "app" else None
         assert task["Lifecycle"] == waits
+
+
+@pytest.mark.parametrize("instances", INSTANCES)
+def test_the_null_server_is_the_proxy_alone(instances: int) -> None:
+    job = webjob.render(path=NULL, instances=instances)
+    assert list(webjob.tasks(job)) == ["proxy"]
+    (written,) = webjob.templates(job).values()
+    assert "upstream" not in written and "proxy_pass" not in written
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -8,7 +8,7 @@ from pathlib import Path
 import nomadjob
 import pytest
 import webjob
-from webjob import IMAGES, JOB, PATHS, VAR_FILES
+from webjob import IMAGES, JOB, NULL, PATHS, VAR_FILES
 
 VARIABLES = nomadjob.declarations(JOB)
 GOOD: dict[str, object] = {**IMAGES, "path": "tcp-loopback"}
@@ -46,7 +46,7 @@ def test_nothing_given_names_every_missing_variable_at_once() -> None:
 def test_wrong_path_is_refused_with_those_that_there_are(value: str) -> None:
     said = refusal(**{**GOOD, "path": value})
     assert "The path must be" in said
-    assert all(path in said for path in PATHS)
+    assert all(path in said for path in (*PATHS, NULL))
 
 
 @pytest.mark.parametrize("value", [0, 3, 5, -1, 1.5])
@@ -86,7 +86,7 @@ def test_var_file_with_unknown_variable_is_refused_by_name(tmp_path: Path) -> No
 
 
 def test_one_var_file_a_path() -> None:
-    assert sorted(path.stem for path in VAR_FILES) == sorted(PATHS)
+    assert sorted(path.stem for path in VAR_FILES) == sorted([*PATHS, NULL])
 
 
 @pytest.mark.parametrize("file", VAR_FILES, ids=lambda path: path.stem)

@@ -22,6 +22,7 @@ PATHS: Final = (
     "combined",
     "combined-bridge",
 )
+NULL: Final = "proxy-alone"  # no application behind it
 INSTANCES: Final = (1, 2, 4)
 IMAGES: Final = nomadjob.images("proxy", "app", "combined")
 

@@ -15,7 +15,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 ALLOCATION = "6b6f381b-a31d-2d13-8008-d88767ddacad"
-GRID = list(itertools.product(webjob.PATHS, (False, True), (False, True), (1, 4)))
+GRID = [
+    *itertools.product(webjob.PATHS, (False, True), (False, True), (1, 4)),
+    *itertools.product([webjob.NULL], [True], (False, True), [1]),
+]
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,8 @@ def servers(configuration: str) -> list[str]:
 
 
 def expected_servers(path: str, instances: int) -> list[str]:
+    if path == webjob.NULL:
+        return []
     if "sharedvolume" in path or "combined" in path:
         form = "unix:/alloc/tmp/app-{}.sock"
     elif path == "tcp-bridge":
