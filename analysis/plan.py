@@ -41,6 +41,7 @@ class Plan:
     factor: str
     blocks: Mapping[int, PlannedBlock]
     planned: bool
+    failures: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ def _from_json(plan: dict[str, Any]) -> Plan:
         factor=str(plan.get("factor") or ""),
         blocks={int(block["block"]): _planned_block(block) for block in plan["blocks"]},
         planned=True,
+        failures=bool(plan.get("failures")),
     )
 
 

@@ -25,6 +25,7 @@ from analysis.cpu import cpu_by_container
 from analysis.dataset import Dataset, find_campaign, good_runs
 from analysis.errors import AnalysisError, UnknownNameError
 from analysis.estimate import flag_outliers, median_interval, noise_floor
+from analysis.failures import Failures, find_failures, well_answered
 from analysis.latency import quantile_curves
 from analysis.mesh import Mesh, find_mesh
 from analysis.metric import Metric, is_primary, metrics_of
@@ -99,6 +100,7 @@ class Analysis:
     curves: pd.DataFrame
     little: tuple[consistency.LittleCheck, ...]
     ceilings: tuple[Ceiling, ...]
+    failures: tuple[Failures, ...]
     claims: tuple[Claim, ...]
     replications: tuple[Replication, ...]
     facts: tuple[tuple[str, str, str], ...]
@@ -191,6 +193,8 @@ def analyse(
     folder = campaign_folder(dataset.state, chosen)
     plan = read_plan(folder, everything)
     good, left_out = _compared(with_cpu_per_work(good_runs(everything)), emulated, chosen)
+    if plan.failures:
+        good = well_answered(good)
     history = comparable_history(with_cpu_per_work(good_runs(light)), chosen)
     pooled = sorted(str(name) for name in history["campaign"].unique())
     twins, contrasts = _contrasts(plan, good, history)
@@ -223,6 +227,7 @@ def analyse(
         curves=quantile_curves(good, raw["histograms"]),
         little=tuple(consistency.check_little(good)),
         ceilings=ceilings,
+        failures=tuple(find_failures(good)) if plan.failures else (),
         claims=claims,
         replications=tuple(replicate(claims, verdicts, experiment)),
         facts=tuple(environment.host_facts(bindings, load_hosts)),

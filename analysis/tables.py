@@ -17,6 +17,7 @@ import pandas as pd
 
 from analysis.across_tables import across_tables
 from analysis.contrast import CELL, Cell
+from analysis.failures import KINDS
 from analysis.mesh import Added, Mesh
 from analysis.newer import Change
 from analysis.summary import Analysis
@@ -56,6 +57,7 @@ def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
             ]
         ),
         "replication": _replication(analysis),
+        **({"failures": _failures(analysis)} if analysis.failures else {}),
         "files": analysis.files,
         "account": _account(analysis),
         "environment": pd.DataFrame(analysis.facts, columns=["where", "fact", "value"]),
@@ -112,6 +114,20 @@ def _replication(analysis: Analysis) -> pd.DataFrame:
         for r in analysis.replications
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
+
+
+def _failures(analysis: Analysis) -> pd.DataFrame:
+    rows = [
+        {
+            **_cell(one.cell), "arm": one.arm, "n": one.n, "share": one.share.value,
+            "low": one.share.low, "high": one.share.high,
+            **{kind: one.kinds.get(kind, 0.0) for kind in KINDS},
+            "latency_p50_s": one.p50_s, "latency_p99_s": one.p99_s,
+            "retransmits": one.retransmits, "listen_overflows": one.listen_overflows,
+        }
+        for one in analysis.failures
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def _account(analysis: Analysis) -> pd.DataFrame:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from analysis.across_wording import page_lines
 from analysis.change import listed, percent, span
+from analysis.failures import Failures
 from analysis.metric import Metric, metric_of, primary_of, words_of
 from analysis.summary import Analysis
 from analysis.verdict import Verdict
@@ -150,7 +151,22 @@ def findings(analysis: Analysis) -> list[str]:
         for emulated in ([False] if real else []) + ([True] if guests else [])
     ]
     across = [line for page in analysis.across for line in page_lines(page)]
-    return [conditions_line(analysis), *lines, *across]
+    return [conditions_line(analysis), *lines, *_failure_lines(analysis), *across]
+
+
+def _failure_lines(analysis: Analysis) -> Iterator[str]:
+    """A line a cell: what each arm's callers saw fail."""
+    for cell in analysis.cells:
+        arms = [one for one in analysis.failures if one.cell == cell]
+        if arms:
+            yield f"Failed, {cell.label}: {'; '.join(map(_failed, arms))}."
+
+
+def _failed(one: Failures) -> str:
+    kinds = [kind for kind, _ in sorted(one.kinds.items(), key=lambda item: -item[1])]
+    seen = f" ({listed(kinds)})" if kinds else ""
+    tail = "" if one.p99_s is None else f", p99 {one.p99_s * 1e3:,.1f} ms"
+    return f"{one.arm} {one.share.value:.1%}{seen}{tail}"
 
 
 def _contrast_line(analysis: Analysis, arm: str, base: str, emulated: bool) -> str:

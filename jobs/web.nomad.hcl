@@ -104,6 +104,17 @@ variable "response_bytes" {
   default     = 0
 }
 
+variable "backlog" {
+  description = "Connections that may wait to be accepted by an application instance; the same over either transport."
+  type        = number
+  default     = 2048
+
+  validation {
+    condition     = var.backlog >= 1 && var.backlog <= 4096
+    error_message = "The backlog must be 1 to 4096, which is what the lab's hosts allow (net.core.somaxconn)."
+  }
+}
+
 variable "cpu" {
   description = "CPU share of a task, in the lab's unit: 100000 is one core."
   type        = number
@@ -205,7 +216,7 @@ logfile_maxbytes=0
 pidfile=/tmp/supervisord.pid
 %{for name in local.apps~}
 [program:${name}]
-command=/usr/bin/gunicorn --config /srv/socklab/gunicorn.conf.py
+command=/usr/bin/gunicorn --config /srv/socklab/gunicorn.conf.py --backlog ${var.backlog}
 directory=/srv/socklab
 environment=BIND="${local.binds[name]}",WORKERS="${var.workers}",RESPONSE_BYTES="${var.response_bytes}"
 stdout_logfile=/dev/stdout
@@ -312,7 +323,7 @@ job "web" {
         config {
           image              = var.image_app
           image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
-          args               = ["--config", "/srv/socklab/gunicorn.conf.py"]
+          args               = ["--config", "/srv/socklab/gunicorn.conf.py", "--backlog", "${var.backlog}"]
           network_mode       = local.bridged ? "socklab" : ""
           network_aliases    = local.bridged ? ["${task.value}.${NOMAD_ALLOC_ID}"] : []
           ports              = var.path == "tcp-published" ? [replace(task.value, "-", "_")] : []

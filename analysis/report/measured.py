@@ -129,6 +129,40 @@ def curves(frame: pd.DataFrame, cell: Cell, arms: Sequence[str]) -> Chart | None
     )
 
 
+def failures(analysis: Analysis) -> Chart | None:
+    """Failed share of every cell and arm, stacked by kind; None where nothing was asked of it."""
+    if not analysis.failures:
+        return None
+    rows = [
+        {
+            "where": f"{one.cell.label}: {one.arm}",
+            "kind": kind,
+            "share": share,
+            "n": one.n,
+        }
+        for one in analysis.failures
+        for kind, share in (one.kinds or {"none": 0.0}).items()
+    ]
+    order = [f"{one.cell.label}: {one.arm}" for one in analysis.failures]
+    chart = (
+        alt.Chart(inline(rows), height=height_of(len(order)), width="container")
+        .mark_bar(size=22)
+        .encode(
+            alt.X("share:Q", title="share of what was asked for", stack="zero")
+            .axis(format=".0%")
+            .scale(domainMin=0),
+            alt.Y("where:N", title=None, sort=order).axis(labelLimit=320),
+            alt.Color("kind:N", title=None),
+            tooltip=["where:N", "kind:N", alt.Tooltip("share:Q", format=".2%"), "n:Q"],
+        )
+    )
+    return Chart(
+        to_spec(chart),
+        "What callers saw fail, by cell and arm",
+        "Medians over blocks of the share of requests that failed, by what a caller saw.",
+    )
+
+
 def cpu(frame: pd.DataFrame, cell: Cell, arms: Sequence[str]) -> Chart | None:
     """CPU per unit of work by arm, stacked by container; None where no host gave its counters."""
     own = in_cell(frame, cell)

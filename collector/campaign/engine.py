@@ -398,6 +398,7 @@ class Engine:
                 "measure_s": profile.measure_s,
             },
             "conditions": [],
+            "failures": self.plan.failures,
             "started_wall_ns": time.time_ns(),
             "deployments": bindings,
             "hosts": hosts,

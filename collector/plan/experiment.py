@@ -116,7 +116,8 @@ class Spec(_Model):
     """The file's content, key by key.
 
     ``peer``: whether the topology spans two hosts, or which host or group its far end is. ``aa``:
-    the arms are the same, and nothing is to be found.
+    the arms are the same, and nothing is to be found. ``failures``: failed requests are what is
+    asked, so a run that has them is a good one.
     """
 
     question: Sentence
@@ -142,6 +143,7 @@ class Spec(_Model):
     peer: bool | Annotated[str, Field(min_length=1)] = False
     emulated: bool = False
     aa: bool = False
+    failures: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,10 @@ class Block:
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole campaign, block by block in the order of running."""
+    """A whole campaign, block by block in the order of running.
+
+    ``failures``: a run with failed requests is a good one; so it is in no plan from before.
+    """
 
     schema: int
     campaign: str
@@ -148,6 +151,7 @@ class Plan:
     arms: dict[str, PlannedArm]
     variants: dict[str, dict[str, Value]]
     blocks: tuple[Block, ...]
+    failures: bool = False
 
     def on_guests(self, block: Block) -> bool:
         """Whether an end of the block's topology is an emulated host."""

@@ -112,6 +112,7 @@ def make_plan(
         hosts={name: _planned_host(host) for name, host in used.items()},
         arms={arm: _planned_arm(experiment, arm) for arm in spec.arms},
         variants=variants,
+        failures=spec.failures,
         blocks=tuple(_blocks(experiment, cells, seed, campaign, blocks)),
     )
 

@@ -43,6 +43,16 @@ def errors_line(line: str) -> Change:
     return text("Requests/sec:", f"{line}\nRequests/sec:")
 
 
+def test_failures_that_are_asked_about_leave_a_run_good(tmp_path: Path) -> None:
+    def asked(body: Body) -> None:
+        body["failures"] = True
+
+    change = text("Requests/sec:", "  Non-2xx or 3xx responses: 9000\nRequests/sec:")
+    assert row_of(tmp_path / "gate", change)["state"] == "invalid"
+    row = row_of(tmp_path / "asked", change, asked)
+    assert (row["state"], row["errors_status"]) == ("good", 9000)
+
+
 def test_an_open_loop_that_falls_behind_is_told_and_little_is_not_asked(tmp_path: Path) -> None:
     def paced(rate: int) -> Any:
         load = {**STANDARD.load, "rate_rps": rate, "offered": "70 % of peak"}

@@ -29,7 +29,9 @@ def test_programs_are_the_instances_and_the_proxy(instances: int) -> None:
     assert parsed.sections() == ["supervisord", *names, "program:proxy"]
     for number in range(instances):
         section = parsed[f"program:app-{number}"]
-        assert section["command"] == "/usr/bin/gunicorn --config /srv/socklab/gunicorn.conf.py"
+        assert section["command"] == (
+            "/usr/bin/gunicorn --config /srv/socklab/gunicorn.conf.py --backlog 2048"
+        )
         assert section["directory"] == "/srv/socklab"
 
 
