@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from conftest import ARCH, Lab
@@ -14,15 +14,11 @@ GUEST = {"aarch64": "lab-arm", "x86_64": "lab-x86"}[ARCH]
 
 
 @pytest.fixture(scope="module")
-def both(lab: Lab, joining: Callable[[], None]) -> Iterator[Lab]:
-    """The lab with one emulated host more; without it again afterwards."""
+def both(lab: Lab, joining: Callable[[], None]) -> Lab:
+    """The lab with one emulated host more. It stays: these tests come last."""
     lab.environment["SOCKLAB_ARCHS"] = ARCH
-    try:
-        joining()
-        yield lab
-    finally:
-        del lab.environment["SOCKLAB_ARCHS"]
-        lab.playbook("--tags", "hosts")
+    joining()
+    return lab
 
 
 def on_guest(lab: Lab, *argv: str) -> str:
