@@ -1,0 +1,48 @@
+"""Loads of another kind: on a schedule, on a full backlog, on a server that only answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conftest import Lab
+from test_measure import MINE, rows
+
+
+def measured(lab: Lab, experiment: str) -> list[dict[str, Any]]:
+    """The good runs of one block of the experiment on every host."""
+    lab.collector("measure", str(MINE / f"{experiment}.yml"), "--events", "plain")
+    done = lab.collector("collect", "--state", str(lab.state)).stdout
+    (campaign,) = lab.campaigns(experiment)
+    (line,) = [one for one in done.splitlines() if one.startswith(campaign.name)]
+    assert " 0 invalid + 0 quarantined + 0 missing" in line, line
+    return rows(lab, "runs", campaign.name)
+
+
+def test_an_open_loop_keeps_its_schedule(lab: Lab) -> None:
+    for run in measured(lab, "open"):
+        assert run["offered"] == "50 % of peak"
+        assert abs(run["throughput_rps"] / run["offered_rps"] - 1) < 0.1, run["warnings"]
+        assert run["latency_corrected_p50_s"] >= run["latency_p50_s"] > 0
+        assert run["little_ratio"] is None
+    shown = lab.run("python", "-m", "analysis", "peak", "--state", str(lab.state)).stdout
+    assert "tcp-loopback" in shown
+
+
+def test_a_full_backlog_is_a_status_over_a_unix_socket_and_a_wait_over_tcp(lab: Lab) -> None:
+    found = {(run["host"], run["arm"]): run for run in measured(lab, "full") if run["copy"] == "a"}
+    for host in {host for host, _ in found}:
+        unix, tcp = found[host, "sharedvolume"], found[host, "tcp-loopback"]
+        assert unix["errors_status"] > 0.01 * unix["requests"]
+        assert not tcp["errors_status"]
+        assert tcp["listen_overflows"] > 0
+        assert tcp["latency_max_s"] > 0.9, "no SYN was sent again"
+
+
+def test_a_server_that_only_answers_is_faster_than_any_application(lab: Lab) -> None:
+    null = [run["throughput_rps"] for run in measured(lab, "null")]
+    (campaign, *_) = lab.campaigns("web")
+    application = [run["throughput_rps"] for run in rows(lab, "runs", campaign.name)]
+    assert min(null) > max(application)
+    lab.run("python", "-m", "analysis", "report", "--state", str(lab.state), "--experiment", "web")
+    page = lab.state / "results" / "report" / "web" / "report.html"
+    assert "Against a server that only answers" in page.read_text()
