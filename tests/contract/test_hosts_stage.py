@@ -184,3 +184,16 @@ def test_a_second_inventory_is_refused_before_anything_is_taken(tmp_path: Path) 
     assert done.returncode == 2
     assert "one inventory, and these are 2" in " ".join(done.stdout.split())
     assert not (tmp_path / "state").exists()
+
+
+def test_an_experiment_that_cannot_be_run_is_refused_before_anything_is_made() -> None:
+    """Two hosts are too few for a topology that spans two beside its load generator."""
+    done = subprocess.run(
+        ["ansible-playbook", "lab.yml", "-e", "experiment=mesh-web"],
+        cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        env={**os.environ, "SOCKLAB_ID": f"refused-{os.getpid()}", "SOCKLAB_HOSTS": "2"},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "experiments/mesh-web.yml:30:1: peer: " in done.stderr + done.stdout
+    assert "PLAY [Hosts]" not in done.stdout
+    assert not (ROOT / ".lab" / f"refused-{os.getpid()}").exists()
