@@ -125,7 +125,8 @@ def curves(frame: pd.DataFrame, cell: Cell, arms: Sequence[str]) -> Chart | None
         "Each deployment's histograms are merged and its quantiles taken; line: median over "
         "deployments, band: smallest to largest. Percentiles of runs are never averaged. "
         "The scale widens towards the tail. A quantile q is drawn from "
-        "100 / (1 - q) samples in every deployment.",
+        "100 / (1 - q) samples in every deployment."
+        + (" From the sending of each request, not from its schedule." if cell.offered else ""),
     )
 
 
