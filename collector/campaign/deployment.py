@@ -136,7 +136,11 @@ class Deployer:
         return self._rendered[key]
 
     def deploy(self, wanted: Sequence[tuple[Order, str]], place: Place) -> None:
-        """Allow and register every arm; ``wanted`` has each with its job's name."""
+        """Allow and register every arm; ``wanted`` has each with its job's name.
+
+        On an emulated host one after the other: each task starts two programs of Nomad's own, which
+        wait a minute for each other, and those of many tasks at once take longer there.
+        """
         ports = ports_of(wanted)
         for order, identity in wanted:
             job = self.render(order, place, ports[order.key])
@@ -144,6 +148,14 @@ class Deployer:
             if sidecars(job):
                 self._mesh.allow(identity)
             self._cluster.register(identity, job)
+            if place.patience > 1:
+                self._allocations(identity, place)
+
+    def _allocations(self, identity: str, place: Place) -> dict[str, Any]:
+        """Wait until every group of a job runs; its allocations by group, in the job's order."""
+        groups = [group["Name"] for group in self._jobs[identity]["TaskGroups"]]
+        running = self._cluster.wait_running(identity, groups, place.patience)
+        return {name: running[name] for name in groups}
 
     def stop(self, identities: Sequence[str]) -> list[str]:
         """Stop the jobs and take away the edges that were allowed here; returns what went wrong."""
@@ -172,11 +184,7 @@ class Deployer:
         began = time.monotonic()
         found: dict[str, dict[str, Any]] = {}
         for order, identity in wanted:
-            groups = [group["Name"] for group in self._jobs[identity]["TaskGroups"]]
-            allocations = self._cluster.wait_running(identity, groups, place.patience)
-            near, far = allocations[groups[0]], None
-            if len(groups) > 1:
-                far = allocations[groups[1]]
+            near, far, *_ = [*self._allocations(identity, place).values(), None]
             url = None if inside else endpoint(near, bool(order.variables.get("tls")))
             found[order.key] = {
                 "job": identity,
