@@ -245,9 +245,9 @@ def analyse(
             *unread,
             *refused_proofs(files),
             *(mesh.warnings if mesh else ()),
-            *consistency.body_warnings(good),
+            *([] if plan.failures else consistency.body_warnings(good)),
             *(
-                f"{one.cell.label}: {one.arm} took {one.share:.0%} of what the generator can ask "
+                f"{one.cell.label}: {one.arm} took {100 * one.share:.0f} % of what the generator can ask "
                 "for at all; it may have set the figure"
                 for one in ceilings
                 if one.bound

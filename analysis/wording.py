@@ -73,10 +73,12 @@ def conditions_line(analysis: Analysis) -> str:
     flows = {words_of(cell.tool).flow for cell in analysis.cells}
     flow = flows.pop() if len(flows) == 1 else "connection"
     plural = flow if connections == "1" else f"{flow}s"
+    offered = sorted({cell.offered for cell in analysis.cells} - {""})
     parts = [
         f"Placement {placement} on {_where(analysis)}",
         listed(sorted(runs["tool"].dropna().unique())),
         f"{connections} {plural}",
+        *([listed(offered)] if offered else []),
         *_variants(analysis),
         f"{analysis.profile} profile{' (first look)' if analysis.quick else ''}",
     ]
@@ -166,7 +168,7 @@ def _failed(one: Failures) -> str:
     kinds = [kind for kind, _ in sorted(one.kinds.items(), key=lambda item: -item[1])]
     seen = f" ({listed(kinds)})" if kinds else ""
     tail = "" if one.p99_s is None else f", p99 {one.p99_s * 1e3:,.1f} ms"
-    return f"{one.arm} {one.share.value:.1%}{seen}{tail}"
+    return f"{one.arm} {100 * one.share.value:.1f} %{seen}{tail}"
 
 
 def _contrast_line(analysis: Analysis, arm: str, base: str, emulated: bool) -> str:

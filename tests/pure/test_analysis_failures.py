@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,13 @@ def test_throughput_is_of_what_was_answered_well(tmp_path: Path) -> None:
     (verdict,) = found.by_contrast("throughput_rps")
     assert verdict.ratio == pytest.approx(0.75, rel=0.01)
     text = " ".join(answer(found))
-    assert "Failed, lab-2, wrk, 16 connections, keepalive=true: sharedvolume 25.0%" in text
+    assert "Failed, lab-2, wrk, 16 connections, keepalive=true: sharedvolume 25.0 %" in text
     assert "(refused with a status)" in text
     page = render(found, tables(found))
     assert '<section id="failures">' in page and "What callers saw fail" in page
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids)), "a chart finds what it draws by its id"
+    assert not any("different lengths" in warning for warning in found.warnings)
     assert "failures" in tables(found)
 
 

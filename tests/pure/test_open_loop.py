@@ -175,6 +175,7 @@ def test_the_answer_of_an_open_loop_is_the_tail(tmp_path: Path) -> None:
     text = " ".join(answer(found))
     assert "p99 latency" in text and "different" in text
     assert "requests/s" not in text
+    assert "h2load, 64 connections, 70 % of peak" in answer(found)[0]
     assert [gate.twin.metric for gate in found.gates] == ["latency_corrected_p99_s"]
     assert found.little == ()
     assert found.cells[0].label == "lab-2, h2load, 64 connections, 70 % of peak"
