@@ -247,8 +247,8 @@ def analyse(
             *(mesh.warnings if mesh else ()),
             *([] if plan.failures else consistency.body_warnings(good)),
             *(
-                f"{one.cell.label}: {one.arm} took {100 * one.share:.0f} % of what the generator can ask "
-                "for at all; it may have set the figure"
+                f"{one.cell.label}: {one.arm} took {100 * one.share:.0f} % of what the generator "
+                "can ask for at all; it may have set the figure"
                 for one in ceilings
                 if one.bound
             ),
