@@ -21,6 +21,7 @@ from analysis.across import Page, find_across
 from analysis.ceiling import Ceiling, find_ceilings
 from analysis.claims import Claim, ClaimError, read_claims
 from analysis.contrast import Cell, cells_of, pair, require_uniform, with_cpu_per_work
+from analysis.counted import Counted, find_counted
 from analysis.cpu import cpu_by_container
 from analysis.dataset import Dataset, find_campaign, good_runs
 from analysis.errors import AnalysisError, UnknownNameError
@@ -101,6 +102,7 @@ class Analysis:
     little: tuple[consistency.LittleCheck, ...]
     ceilings: tuple[Ceiling, ...]
     failures: tuple[Failures, ...]
+    counted: tuple[Counted, ...]
     claims: tuple[Claim, ...]
     replications: tuple[Replication, ...]
     facts: tuple[tuple[str, str, str], ...]
@@ -227,6 +229,7 @@ def analyse(
         curves=quantile_curves(good, raw["histograms"]),
         little=tuple(consistency.check_little(good)),
         ceilings=ceilings,
+        counted=tuple(find_counted(good)),
         failures=tuple(find_failures(good)) if plan.failures else (),
         claims=claims,
         replications=tuple(replicate(claims, verdicts, experiment)),

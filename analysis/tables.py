@@ -17,6 +17,7 @@ import pandas as pd
 
 from analysis.across_tables import across_tables
 from analysis.contrast import CELL, Cell
+from analysis.counted import Counted
 from analysis.failures import KINDS
 from analysis.mesh import Added, Mesh
 from analysis.newer import Change
@@ -50,6 +51,9 @@ def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
         ],
         "cpu": analysis.cpu,
         "latency": analysis.curves,
+        "counted": pd.DataFrame(
+            [{**_cell(c.cell), **_fields(c)} for c in analysis.counted]
+        ),
         "consistency": pd.DataFrame(
             [
                 {**_cell(c.cell), "arm": c.arm, "little_ratio": c.ratio, "n": c.n, "holds": c.holds}
@@ -82,7 +86,7 @@ def _mesh(mesh: Mesh) -> dict[str, pd.DataFrame]:
     }
 
 
-def _fields(added: Added) -> dict[str, object]:
+def _fields(added: Added | Counted) -> dict[str, object]:
     return {f.name: getattr(added, f.name) for f in dataclasses.fields(added) if f.name != "cell"}
 
 

@@ -22,6 +22,7 @@ from collector.dataset.fields import (
 
 # Order of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal.
 _BUSY: Final = (0, 1, 2, 5, 6)
+_SOFTIRQ: Final = 6
 _STEAL: Final = 7
 _FIELDS: Final = 8
 NS: Final = 1e9
@@ -42,9 +43,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class HostCpu:
-    """CPU of a set of CPUs: busy seconds, and the stolen share of all ticks."""
+    """CPU of a set of CPUs: seconds busy, of them in softirq, and the stolen share of all ticks."""
 
     busy_s: float | None
+    softirq_s: float | None
     steal_share: float | None
 
 
@@ -117,6 +119,22 @@ def network(observed: Observed, hosts: Iterable[str], name: str) -> int | None:
     return total
 
 
+def own_network(observed: Observed, places: Iterable[tuple[str, str]], name: str) -> int:
+    """Growth of a network counter in the namespaces of containers, each a (host, id).
+
+    Tasks of one allocation share a namespace, so the largest on each host counts; where a
+    container has the namespaces of two tasks apart, the busier one's. 0 where none is known.
+    """
+    largest: dict[str, int] = {}
+    for host, container in places:
+        seen = observed.windows.get(host)
+        pair = None if seen is None else seen.cgroups.get(container)
+        if pair is not None:
+            before, after = (maybe_mapping(one, "net") or {} for one in pair)
+            largest[host] = max(largest.get(host, 0), grown(before, after, name) or 0)
+    return sum(largest.values())
+
+
 def growth_of(observed: Observed, places: Iterable[tuple[str, str]], key: str) -> int | None:
     """Growth of a counter over containers, each a (host, id), from its own host's snapshots.
 
@@ -164,12 +182,13 @@ def host_cpu(observed: Observed, hosts: Mapping[str, Sequence[int]]) -> HostCpu:
     """
     counted: set[tuple[object, str]] = set()
     busy_s: list[float | None] = []
+    softirq_s: list[float | None] = []
     stolen = total = 0
     for host, cpus in hosts.items():
         seen = observed.windows.get(host)
         boot = None if seen is None else maybe_text(seen.before, "boot_id")
         if seen is None or (boot is None and len(hosts) > 1):
-            return HostCpu(None, None)
+            return HostCpu(None, None, None)
         names = [str(cpu) for cpu in cpus] or list(maybe_mapping(seen.before, "cpu") or {})
         for name in names:
             if (boot, name) in counted:
@@ -177,16 +196,22 @@ def host_cpu(observed: Observed, hosts: Mapping[str, Sequence[int]]) -> HostCpu:
             counted.add((boot, name))
             delta = _cpu_ticks(seen, name)
             if delta is None:
-                return HostCpu(None, None)
+                return HostCpu(None, None, None)
             busy_s.append(_seconds(sum(delta[field] for field in _BUSY), seen))
+            softirq_s.append(_seconds(delta[_SOFTIRQ], seen))
             stolen += delta[_STEAL]
             # iowait may go back by a tick; the share of the rest is still right.
             total += sum(max(tick, 0) for tick in delta)
-    known = [busy for busy in busy_s if busy is not None]
     return HostCpu(
-        busy_s=sum(known) if known and len(known) == len(busy_s) else None,
+        busy_s=_sum(busy_s),
+        softirq_s=_sum(softirq_s),
         steal_share=stolen / total if total > 0 and stolen >= 0 else None,
     )
+
+
+def _sum(parts: Sequence[float | None]) -> float | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if known and len(known) == len(parts) else None
 
 
 def _cpu_ticks(seen: Window, cpu: str) -> list[int] | None:

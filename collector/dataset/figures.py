@@ -13,11 +13,17 @@ from collector.dataset.counters import (
     growth_of,
     host_cpu,
     network,
+    own_network,
 )
 from collector.dataset.fields import Body, maybe_mapping, maybe_number, maybe_whole, whole
 from collector.dataset.header import Container, Deployment, Header
 
 Row = dict[str, Any]
+NETWORK: Final = {
+    "connections_opened": "ActiveOpens",
+    "listen_overflows": "ListenOverflows",
+    "retransmits": "RetransSegs",
+}
 _UNKNOWN: Final[tuple[Body, Body]] = ({}, {})
 
 
@@ -69,10 +75,20 @@ def counters(
         "load_cpu_share": load_s / capacity if load_s is not None and capacity > 0 else None,
         "steal_share": cpu.steal_share,
         "throttled_count": growth_of(observed, _places(deployment.containers), "throttled_count"),
-        "listen_overflows": network(observed, header.cpus, "ListenOverflows"),
-        "retransmits": network(observed, header.cpus, "RetransSegs"),
+        "softirq_cpu_s": cpu.softirq_s,
+        **{
+            column: _network(observed, header, deployment, name) for column, name in NETWORK.items()
+        },
         "little_ratio": _little_ratio(row),
     }
+
+
+def _network(observed: Observed, header: Header, deployment: Deployment, name: str) -> int | None:
+    """The hosts' own, and that of the deployment's namespaces; None if a host's is not known."""
+    hosts = network(observed, header.cpus, name)
+    if hosts is None:
+        return None
+    return hosts + own_network(observed, _places(deployment.containers), name)
 
 
 def _places(containers: Iterable[Container]) -> list[tuple[str, str]]:

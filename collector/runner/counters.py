@@ -15,7 +15,9 @@ from typing import Any, Final
 CGROUP: Final = Path("/sys/fs/cgroup")
 PROC: Final = Path("/proc")
 NOWHERE: Final = "/nonexistent"  # of a container that has ended: every counter is null
-NET: Final = ("ListenOverflows", "ListenDrops", "TCPTimeouts", "TCPBacklogDrop", "RetransSegs")
+NET: Final = (
+    "ActiveOpens", "ListenOverflows", "ListenDrops", "TCPTimeouts", "TCPBacklogDrop", "RetransSegs",
+)  # fmt: skip
 # Where the lab's own daemons live on a machine that is not the lab's alone.
 SERVICES: Final = ("nomad", "consul", "docker", "containerd", "docker-registry", "ssh")
 
@@ -51,8 +53,11 @@ def cgroup_version() -> int:
 
 
 def cgroup_folders(pid: int) -> dict[str, str]:
-    """Return a process's cgroup folders by controller (v1: cpuacct, memory; v2: unified)."""
-    folders: dict[str, str] = {}
+    """Return a process's cgroup folders by controller (v1: cpuacct, memory; v2: unified).
+
+    And under ``net`` that of its network namespace, whose counters are not the host's.
+    """
+    folders: dict[str, str] = {"net": str(PROC / str(pid) / "net")}
     for line in (read_text(PROC / str(pid) / "cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(",") if controllers else ["unified"]:
@@ -128,11 +133,11 @@ def lab_cpu_ns(kind: str, containers: Mapping[str, Mapping[str, str]]) -> int | 
     return int(total)
 
 
-def read_net() -> dict[str, int]:
-    """Return the counters of ``NET`` from ``/proc/net/snmp`` and ``netstat``."""
+def read_net(folder: Path = PROC / "net") -> dict[str, int]:
+    """Return the counters of ``NET`` from ``snmp`` and ``netstat`` of a network namespace."""
     found: dict[str, int] = {}
     for name in ("snmp", "netstat"):
-        lines = (read_text(PROC / "net" / name) or "").splitlines()
+        lines = (read_text(folder / name) or "").splitlines()
         for keys, values in zip(lines[::2], lines[1::2], strict=False):
             pairs = zip(keys.split()[1:], values.split()[1:], strict=False)
             found.update((key, int(value)) for key, value in pairs if key in NET)
@@ -164,7 +169,10 @@ def snapshot(
         "lab_cpu_ns": lab_cpu_ns(kind, containers),
         "frequency_khz": read_frequencies(cpus),
         "net": read_net(),
-        "cgroups": {one: read_cgroup(folders) for one, folders in containers.items()},
+        "cgroups": {
+            one: {**read_cgroup(folders), "net": read_net(Path(folders.get("net", NOWHERE)))}
+            for one, folders in containers.items()
+        },
     }
 
 

@@ -181,6 +181,34 @@ def test_counter_that_went_back_is_unknown(tmp_path: Path) -> None:
     assert first(tmp_path, change)["retransmits"] is None
 
 
+def test_tcp_in_the_deployments_own_network_counts_too(tmp_path: Path) -> None:
+    """Its tasks share a namespace, and an idle deployment's is another's."""
+
+    def change(body: Body) -> None:
+        def opened(when: str, copy: str, task: str, count: int) -> None:
+            name = container_id(1, 1, "tcp-loopback", copy, task)
+            body[when]["lab-2"]["cgroups"][name]["net"] = {"ListenOverflows": count}
+
+        for task, after in (("proxy", 17), ("app", 18)):
+            opened("before", "a", task, 10)
+            opened("after", "a", task, after)
+        opened("before", "b", "app", 0)
+        opened("after", "b", "app", 99)
+        body["after"]["lab-2"]["net"]["ListenOverflows"] += 3
+
+    assert first(tmp_path, change)["listen_overflows"] == 3 + 8
+    assert first(tmp_path / "old", None)["listen_overflows"] == 0
+
+
+def test_soft_interrupts_are_a_part_of_the_hosts_cpu(tmp_path: Path) -> None:
+    def change(body: Body) -> None:
+        body["after"]["lab-2"]["cpu"]["1"][6] += 20
+
+    row, quiet = first(tmp_path, change), first(tmp_path / "quiet")
+    assert row["softirq_cpu_s"] - quiet["softirq_cpu_s"] == pytest.approx(0.2)
+    assert row["host_cpu_s"] - quiet["host_cpu_s"] == pytest.approx(0.2)
+
+
 def test_generator_cores(tmp_path: Path) -> None:
     def more(header: Body) -> None:
         header["load"] = {**header["load"], "threads": 4}

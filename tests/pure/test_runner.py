@@ -240,6 +240,10 @@ def test_counters_of_this_machine() -> None:
     assert all(len(ticks) == 8 for ticks in taken["cpu"].values())
     assert taken["cgroups"]["me"].keys() >= {"cpu_ns", "throttled_count", "memory_bytes"}
     assert taken["net"]["RetransSegs"] >= 0
+    mine = taken["cgroups"]["me"]["net"]
+    assert mine.keys() == taken["net"].keys(), "the same namespace"
+    gone = counters.snapshot("bare-metal", cpus, {"gone": counters.cgroup_folders(2**22 + 1)})
+    assert gone["cgroups"]["gone"]["net"] == {}
 
 
 def test_counters_of_cgroup_v2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
