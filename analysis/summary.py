@@ -41,11 +41,11 @@ from collector.schema import SUPERSEDED
 QUICK: Final = "quick"
 FIGURE: Final = re.compile(r"\d[\d.,]*( ?%)?")
 LIGHT: Final = (
-    "run", "attempt", "state", "campaign", "experiment", "block", "arm", "copy", "deployment",
-    "host", "peer", "load_host", "variant", "tool", "concurrency", "offered", "profile",
-    "placement", "path", "conditions", "emulated", "started_wall_s", "requests", "throughput_rps",
-    "latency_p50_s", "latency_p99_s", "latency_corrected_p50_s", "latency_corrected_p99_s",
-    "containers_cpu_s", "transfer_bytes", "transfer_bytes_per_s",
+    "run", "attempt", "state", "reasons", "campaign", "experiment", "block", "arm", "copy",
+    "deployment", "host", "peer", "load_host", "variant", "tool", "concurrency", "offered",
+    "profile", "placement", "path", "conditions", "emulated", "started_wall_s", "requests",
+    "throughput_rps", "latency_p50_s", "latency_p99_s", "latency_corrected_p50_s",
+    "latency_corrected_p99_s", "containers_cpu_s", "transfer_bytes", "transfer_bytes_per_s",
 )  # fmt: skip
 
 
@@ -208,7 +208,7 @@ def analyse(
     paths = paths_of(good)
     claims, unread = _claims_about(experiment)
     load_hosts = ", ".join(sorted(good["load_host"].unique()))
-    ceilings = tuple(find_ceilings(good, good_runs(light)))
+    ceilings = tuple(find_ceilings(good, light))
     return Analysis(
         experiment=experiment,
         campaign=chosen,

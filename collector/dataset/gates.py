@@ -98,8 +98,11 @@ def no_data(row: Row, body: Body, header: Header, observed: Observed) -> str | N
 def little(row: Row, body: Body, header: Header, observed: Observed) -> str | None:
     """Little's law: throughput x mean latency is the concurrency of a closed loop.
 
-    Without keepalive the tools' latency leaves the connect out, and the law does not apply.
+    Without keepalive the tools' latency leaves the connect out, and the law does not apply; nor
+    does it where requests fail by design, whose waits are not all among the latencies.
     """
+    if maybe_flag(header.body, "failures"):
+        return None
     kept, ratio = maybe_flag(mapping(header.body, "load"), "keepalive"), row["little_ratio"]
     if not kept or ratio is None or abs(ratio - 1) <= LITTLE_TOLERANCE:
         return None

@@ -37,6 +37,21 @@ def test_the_fastest_arms_share_of_the_ceiling_is_told(tmp_path: Path) -> None:
     assert "ceiling-1" in render(found, tables(found))
 
 
+def test_a_run_that_the_generator_bound_counts_and_another_invalid_one_does_not(
+    tmp_path: Path,
+) -> None:
+    for number, why in enumerate(("client_bound 99 %; little 0.88", "errors 5 of 9 requests")):
+        null = Campaign(
+            f"ceiling-{number}", "ceiling", {"proxy-alone": 4.0, "again": 4.0}, cells=(CELL,),
+            run_values={"path": "proxy-alone", "state": "invalid", "reasons": why},
+            histograms=False, started=1.7e9 + number,
+        )  # fmt: skip
+        add_campaign(tmp_path, null)
+    add_campaign(tmp_path, Campaign(cells=(CELL,), histograms=False))
+    (ceiling,) = analyse(open_dataset(tmp_path), "web").ceilings
+    assert (ceiling.campaign, ceiling.runs) == ("ceiling-0", 24)
+
+
 def test_an_arm_at_the_ceiling_is_warned_of(tmp_path: Path) -> None:
     found = measured(tmp_path, 1.15)
     (warning,) = [text for text in found.warnings if "the generator can ask" in text]
