@@ -47,7 +47,7 @@ def test_report_writes_its_files_and_ends_with_the_path(tmp_path: Path) -> None:
     assert names == {
         "report.html", "answer.txt", "verdicts.csv", "aa.csv", "arms.csv", "blocks.csv", "cpu.csv",
         "latency.csv",
-        "consistency.csv", "replication.csv", "files.csv",
+        "consistency.csv", "counted.csv", "replication.csv", "files.csv",
         "account.csv", "environment.csv",
     }  # fmt: skip
     lines = done.output.rstrip().splitlines()
