@@ -15,8 +15,7 @@ import pandas as pd
 from analysis.contrast import Cell, cells_of
 from analysis.estimate import Location, median_interval
 
-# What a caller sees, and the column in which the load tools count it. ab's own sum of failures has
-# connect and read in it; bodies of another length, its commonest, are no failure here.
+# What a caller sees, and the column in which wrk counts it; plans take no other tool for this.
 KINDS: Final[Mapping[str, str]] = {
     "refused with a status": "errors_status",
     "not connected": "errors_connect",
@@ -26,7 +25,6 @@ KINDS: Final[Mapping[str, str]] = {
 }
 # Never answered, so not among the tool's requests.
 UNANSWERED: Final = ("errors_connect", "errors_read", "errors_write")
-COUNTERS: Final = ("retransmits", "listen_overflows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +32,8 @@ class Failures:
     """One arm in one cell over ``n`` runs: ``share`` of what was asked for; ``kinds`` its parts.
 
     ``p50_s`` and ``p99_s`` are medians of the runs' latencies, failures that were answered
-    included. ``retransmits`` and ``listen_overflows`` are the hosts' TCP counters, a run's median;
-    None where no host gave them.
+    included. ``retransmits`` and ``listen_overflows`` are TCP's counters of hosts and
+    the deployment's networks, a run's median; None where no host gave them.
     """
 
     cell: Cell

@@ -34,6 +34,7 @@ RULES: Final[Sequence[Rule]] = (
     rules_load.OpenFilesSuffice(),
     rules_load.KeepaliveIsStated(),
     rules_load.RateIsStatedOnce(),
+    rules_load.FailuresAreCountedByKind(),
     rules_load.CellsAreDistinct(),
     rules_load.CapCoversBlocks(),
     rules_load.BlocksSuffice(),

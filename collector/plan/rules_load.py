@@ -103,6 +103,17 @@ class RateIsStatedOnce:
                 yield case.error("rate_rps and of_peak say two things; keep one", "load", index)
 
 
+class FailuresAreCountedByKind:
+    """Where failures are asked about, each is counted by what a caller saw: wrk does."""
+
+    def check(self, case: Case) -> Iterator[Finding]:
+        """Look for another tool, whose lost connections would stand as none."""
+        for index, load in enumerate(case.experiment.spec.load):
+            if case.experiment.spec.failures and load.tool != "wrk":
+                message = f"{load.tool} does not say how requests failed; with 'failures' use wrk"
+                yield case.error(message, "load", index, "tool")
+
+
 class CellsAreDistinct:
     """A cell is (host, variant, tool, concurrency, rate), so a tool has each of these once."""
 

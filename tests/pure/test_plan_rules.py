@@ -129,6 +129,8 @@ BAD = [
     ([("tool: wrk", "tool: ab")],
      "x.yml:12:5: load[0]: ab closes connections and wrk keeps them; "
      "add 'keepalive: true' or false"),
+    ([("tool: wrk", "tool: ab"), ("profile: quick", "profile: quick\nfailures: true")],
+     "x.yml:12:6: load[0].tool: ab does not say how requests failed; with 'failures' use wrk"),
     # blocks
     ([("blocks: 8", "blocks: 8\nblocks_cap: 6")],
      "x.yml:15:1: blocks_cap: 6 is fewer than the 8 blocks of the first tranche"),
