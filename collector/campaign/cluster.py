@@ -100,6 +100,14 @@ class Cluster:
         except BaseNomadException as error:
             raise UsageError(f"{identity}: Nomad refuses the job: {_words(error)}") from None
 
+    def scale(self, identity: str, group: str, count: int) -> None:
+        """Ask for so many allocations of a group, as ``nomad job scale`` does."""
+        body = {"Count": count, "Target": {"Job": identity, "Group": group}}
+        try:
+            self._api.job.request(identity, "scale", json=body, method="post")
+        except BaseNomadException as error:
+            raise BlockFailed(f"{identity}: not scaled: {_words(error)}") from None
+
     def wait_running(
         self, identity: str, groups: Sequence[str], patience: float = 1.0
     ) -> dict[str, dict[str, Any]]:

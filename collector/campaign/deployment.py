@@ -12,6 +12,7 @@ from collector.campaign.cluster import POLL_S, PREFIX, Cluster
 from collector.campaign.errors import BlockFailed, CampaignError
 from collector.campaign.mesh import Mesh
 from collector.campaign.remote import Remote, ask_all
+from collector.campaign.scaling import Growth, growth_of
 from collector.plan.jobfile import declared_variables
 from collector.plan.plan import Plan
 
@@ -172,6 +173,10 @@ class Deployer:
     def port_of(self, identity: str) -> int:
         """Return the first port of a deployment."""
         return self._ports[identity]
+
+    def growth_of(self, identity: str) -> Growth | None:
+        """Return which group of a deployment may grow; None where none may."""
+        return growth_of(self._jobs[identity])
 
     def bind(
         self, wanted: Sequence[tuple[Order, str]], place: Place, inside: bool,

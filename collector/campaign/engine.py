@@ -44,6 +44,7 @@ from collector.campaign.remote import (
     forwarded,
     push,
 )
+from collector.campaign.scaling import Scaling
 from collector.campaign.stopping import Precise, due
 from collector.parse import TOOLS, Load
 from collector.plan.inventory import Inventory
@@ -92,6 +93,8 @@ class Engine:
         self._seen = read_preflight(state)
         self._blocks = self.plan.blocks
         self._gone: dict[str, str] = {}
+        self._growing: dict[str, Scaling] = {}
+        self._grown: set[str] = set()
         self._precise = precise
         self._total = len(self.plan.blocks)
 
@@ -325,6 +328,9 @@ class Engine:
                 self._say(block, "error", f"kept as it is after {ATTEMPTS} attempts: {problem}")
             return problem if redo else None
         finally:
+            for growing in self._growing.values():
+                growing.end()
+            self._growing.clear()
             for left in self._deployer.stop([identity for _, identity in wanted]):
                 self.events.tell("error", left)
 
@@ -478,19 +484,21 @@ class Engine:
             run = slots[message["run"]]
             if message["event"] == "snapshot":
                 binding = bindings[f"{run.arm}/{run.copy}"]
-                runner.post(
-                    "snapshots",
-                    run=run.run,
-                    snapshots=self._snapshots(block, message["when"], binding, bindings),
-                )
+                snapshots = self._snapshots(block, message["when"], binding, bindings)
+                runner.post("snapshots", run=run.run, snapshots=snapshots)
+                if message["when"] == "before":
+                    self._grow(block, binding["job"])
             elif message["state"] == "done":
                 self._say(block, "run", self._figure(block, run, message), run=run.run)
 
     def _snapshots(
         self, block: Block, when: str, binding: dict[str, Any], bindings: dict[str, Any]
     ) -> dict[str, Any]:
+        # Before anything else is asked of the observer that watched it.
+        growing = self._growing.pop(binding["job"], None)
+        scaled = {} if growing is None else {"scaled": growing.end()}
         answers = ask_all([self._observers[name] for name in _hosts(block)], "snapshot")
-        snapshots = {name: answer["snapshot"] for name, answer in answers.items()}
+        snapshots = {name: answer["snapshot"] for name, answer in answers.items()} | scaled
         if when == "after":
             observers = {name: self._observers[name] for name in _ends(block)}
             now = containers_of(bindings, observers)[binding["job"]]
@@ -503,6 +511,14 @@ class Engine:
                 if task not in now or now[task]["id"] != one["id"]:
                     self._gone[binding["job"]] = task
         return snapshots
+
+    def _grow(self, block: Block, identity: str) -> None:
+        """Ask for more instances of a deployment that may have them, now that it is measured."""
+        if (growth := self._deployer.growth_of(identity)) is None:
+            return
+        self._grown.add(identity)
+        observer = self._observers[block.host]
+        self._growing[identity] = Scaling(self._cluster, identity, growth, observer)
 
     def _figure(self, block: Block, run: Any, message: dict[str, Any]) -> str:
         text = f"{run.arm}/{run.copy} {block.load.tool} c={block.load.concurrency}"
@@ -532,7 +548,7 @@ class Engine:
                 running = self._cluster.running(identity)
             except BlockFailed as error:
                 raise NotFetched(f"measured, and not fetched: {error}") from None
-            if running != ours:
+            if running != ours and not (identity in self._grown and ours <= running):
                 return f"{identity}: its allocation did not outlive the block"
         return None
 

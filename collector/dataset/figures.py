@@ -54,6 +54,16 @@ def times(body: Body, measure: Body) -> Row:
     }
 
 
+def growth(body: Body) -> Row:
+    """Columns of an arm that was told to grow as the measured part began; null for any other."""
+    scaled = maybe_mapping(body, "scaled") or {}
+    return {
+        "scaled_to": maybe_whole(scaled, "to"),
+        "scale_running_s": maybe_number(scaled, "running_s"),
+        "scale_served_s": maybe_number(scaled, "served_s"),
+    }
+
+
 def counters(
     row: Row, measure: Body, header: Header, deployment: Deployment, observed: Observed
 ) -> Row:
@@ -62,7 +72,13 @@ def counters(
     An inside tool shares the topology's CPUs by design: its CPU is the container ``load``'s, which
     is no part of ``containers_cpu_s``, and it has no cores of its own to have a share of.
     """
-    mine_ns = growth_of(observed, _places(deployment.topology), "cpu_ns")
+
+    def own(key: str) -> int | None:
+        # Of an arm that grew the new instances are not bound, and a part is no figure of the whole.
+        whole = row["scaled_to"] is None
+        return growth_of(observed, _places(deployment.topology), key) if whole else None
+
+    mine_ns = own("cpu_ns")
     every_ns, cpu = cpu_of_all_ns(observed, header.cpus), host_cpu(observed, header.cpus)
     load_s = _load_cpu_s(measure, deployment, observed)
     capacity = 0.0 if deployment.inside else (row["measured_s"] or 0.0) * (header.cores or 0)
@@ -76,6 +92,7 @@ def counters(
         "steal_share": cpu.steal_share,
         "throttled_count": growth_of(observed, _places(deployment.containers), "throttled_count"),
         "softirq_cpu_s": cpu.softirq_s,
+        "context_switches": own("context_switches"),
         **{
             column: _network(observed, header, deployment, name) for column, name in NETWORK.items()
         },

@@ -231,6 +231,8 @@ def _unknown(row: Row, body: Body, header: Header, observed: Observed) -> list[s
     asked, answered = row["offered_rps"], row["throughput_rps"]
     if asked and answered is not None and answered < SHORT_SHARE * asked:
         found.append(f"behind the schedule: {answered:.0f} of {asked} requests/s")
+    if problem := maybe_text(maybe_mapping(body, "scaled") or {}, "problem"):
+        found.append(f"not scaled: {problem}")
     share = row["foreign_cpu_share"]
     if share is not None and share > FOREIGN_SHARE:
         found.append(f"foreign_cpu {share:.1%} used outside the lab before the block")

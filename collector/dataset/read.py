@@ -26,7 +26,7 @@ from collector.dataset.fields import (
     text,
     whole,
 )
-from collector.dataset.figures import container_rows, counters, times
+from collector.dataset.figures import container_rows, counters, growth, times
 from collector.dataset.gates import judge
 from collector.dataset.header import (
     Deployment,
@@ -152,6 +152,7 @@ def _add_run(
     row: Row = {**header.common, **NO_RECORD, "run": run}
     row.update(_slot_columns(body, deployment), block_file=place.path.name, line=place.line)
     row.update(times(body, measure))
+    row.update(growth(body))
     output = read_output(tools, header.tool, measure, place.path)
     row.update(output.record)
     rows.histograms.add(run, output.histogram)

@@ -1,7 +1,7 @@
 """The program on a host: reads requests, answers each with one line; events come between.
 
-Requests (``do``): hello, containers, images, snapshot, foreign, probe, prove, tool, lock, block,
-held, forget.
+Requests (``do``): hello, containers, images, snapshot, called, foreign, probe, prove, tool, lock,
+block, held, forget.
 An answer is ``{"event": "answer", ...}`` or ``{"event": "failed", "reason": ...}``.
 """
 
@@ -36,6 +36,7 @@ class Host:
         self.kind = "virtual"
         self.cpus: list[int] = []
         self.folders: dict[str, dict[str, str]] = {}
+        self._networks: dict[str, Path] = {}
         self._lock: int | None = None
 
     def hello(self, order: Mapping[str, Any]) -> Answer:
@@ -57,11 +58,8 @@ class Host:
 
     def containers(self, order: Mapping[str, Any]) -> Answer:
         """List the containers of the given allocations and remember their cgroups."""
-        listed = said_by(LIST_CONTAINERS)
-        if listed.returncode != 0:
-            raise RuntimeError(f"list-containers: {listed.stderr.strip()}")
         wanted = set(order["allocations"])
-        found = [one for one in json.loads(listed.stdout) if one["allocation"] in wanted]
+        found = [one for one in _list_containers() if one["allocation"] in wanted]
         self.folders = {one["id"]: counters.cgroup_folders(one["pid"]) for one in found}
         for one in found:
             one["cpus"] = _allowed_cpus(one["pid"])
@@ -77,6 +75,20 @@ class Host:
     def snapshot(self, order: Mapping[str, Any]) -> Answer:
         """Read every counter."""
         return {"snapshot": counters.snapshot(self.kind, self.cpus, self.folders)}
+
+    def called(self, order: Mapping[str, Any]) -> Answer:
+        """Say which of the given allocations' networks have ever accepted a TCP connection."""
+        if not set(order["allocations"]) <= self._networks.keys():
+            for one in _list_containers():  # tasks of one allocation share its network
+                self._networks[one["allocation"]] = counters.PROC / str(one["pid"]) / "net"
+        return {
+            "called": [
+                one
+                for one in order["allocations"]
+                if one in self._networks
+                and counters.read_net(self._networks[one]).get("PassiveOpens")
+            ]
+        }
 
     def foreign(self, order: Mapping[str, Any]) -> Answer:
         """Measure what else uses this host's CPUs."""
@@ -140,6 +152,14 @@ class Host:
         return {}
 
 
+def _list_containers() -> list[dict[str, Any]]:
+    listed = said_by(LIST_CONTAINERS)
+    if listed.returncode != 0:
+        raise RuntimeError(f"list-containers: {listed.stderr.strip()}")
+    found: list[dict[str, Any]] = json.loads(listed.stdout)
+    return found
+
+
 def _allowed_cpus(pid: int) -> list[int] | None:
     for line in (counters.read_text(counters.PROC / str(pid) / "status") or "").splitlines():
         if line.startswith("Cpus_allowed_list:"):
@@ -166,8 +186,8 @@ def serve(link: Link, host: Host) -> None:
     actions: dict[str, Callable[[Mapping[str, Any]], Answer]] = {
         name: getattr(host, name)
         for name in (
-            "hello", "containers", "images", "snapshot", "foreign", "probe", "prove", "tool",
-            "lock", "block", "held", "forget",
+            "hello", "containers", "images", "snapshot", "called", "foreign", "probe", "prove",
+            "tool", "lock", "block", "held", "forget",
         )
     }  # fmt: skip
     while True:

@@ -49,6 +49,7 @@ def execute(link: Link, order: Mapping[str, Any], folder: Path, library: Path) -
                 "before": before,
                 "after": after,
                 "containers_after": after.pop("containers", {}),
+                **({"scaled": after.pop("scaled")} if "scaled" in after else {}),
                 "finished_monotonic_ns": time.monotonic_ns(),
             }
             writer.run(body)

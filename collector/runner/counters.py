@@ -16,8 +16,11 @@ CGROUP: Final = Path("/sys/fs/cgroup")
 PROC: Final = Path("/proc")
 NOWHERE: Final = "/nonexistent"  # of a container that has ended: every counter is null
 NET: Final = (
-    "ActiveOpens", "ListenOverflows", "ListenDrops", "TCPTimeouts", "TCPBacklogDrop", "RetransSegs",
+    "ActiveOpens", "PassiveOpens", "ListenOverflows", "ListenDrops", "TCPTimeouts",
+    "TCPBacklogDrop", "RetransSegs",
 )  # fmt: skip
+THREADS: Final = {1: "tasks", 2: "cgroup.threads"}
+SWITCHES: Final = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
 # Where the lab's own daemons live on a machine that is not the lab's alone.
 SERVICES: Final = ("nomad", "consul", "docker", "containerd", "docker-registry", "ssh")
 
@@ -53,7 +56,7 @@ def cgroup_version() -> int:
 
 
 def cgroup_folders(pid: int) -> dict[str, str]:
-    """Return a process's cgroup folders by controller (v1: cpuacct, memory; v2: unified).
+    """Return a process's cgroup folders by controller (v1: cpu, cpuacct, memory; v2: unified).
 
     And under ``net`` that of its network namespace, whose counters are not the host's.
     """
@@ -62,13 +65,13 @@ def cgroup_folders(pid: int) -> dict[str, str]:
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(",") if controllers else ["unified"]:
             mount = CGROUP if cgroup_version() == 2 else CGROUP / controller
-            if controller in ("cpuacct", "memory", "unified"):
+            if controller in ("cpu", "cpuacct", "memory", "unified"):
                 folders[controller] = str(mount / path.lstrip("/"))
     return folders
 
 
 def read_cgroup(folders: Mapping[str, str]) -> dict[str, int | None]:
-    """Return CPU, throttling and memory of one cgroup."""
+    """Return CPU, throttling, context switches and memory of one cgroup."""
     if cgroup_version() == 2:
         unified = Path(folders.get("unified", NOWHERE))
         cpu = read_pairs(unified / "cpu.stat")
@@ -82,18 +85,21 @@ def read_cgroup(folders: Mapping[str, str]) -> dict[str, int | None]:
             "cpu_system_ns": usec("system_usec"),
             "throttled_count": cpu.get("nr_throttled"),
             "throttled_ns": usec("throttled_usec"),
+            "context_switches": read_context_switches(unified),
             "memory_bytes": read_int(unified / "memory.current"),
             "memory_peak_bytes": read_int(unified / "memory.peak"),
         }
     account = Path(folders.get("cpuacct", NOWHERE))
     memory = Path(folders.get("memory", NOWHERE))
-    stat = read_pairs(account / "cpu.stat")
+    # Often one folder with the accounts, but not where each controller is mounted by itself.
+    stat = read_pairs(Path(folders.get("cpu", NOWHERE)) / "cpu.stat")
     return {
         "cpu_ns": read_int(account / "cpuacct.usage"),
         "cpu_user_ns": read_int(account / "cpuacct.usage_user"),
         "cpu_system_ns": read_int(account / "cpuacct.usage_sys"),
         "throttled_count": stat.get("nr_throttled"),
         "throttled_ns": stat.get("throttled_time"),
+        "context_switches": read_context_switches(account),
         "memory_bytes": read_int(memory / "memory.usage_in_bytes"),
         "memory_peak_bytes": read_int(memory / "memory.max_usage_in_bytes"),
     }
@@ -142,6 +148,17 @@ def read_net(folder: Path = PROC / "net") -> dict[str, int]:
             pairs = zip(keys.split()[1:], values.split()[1:], strict=False)
             found.update((key, int(value)) for key, value in pairs if key in NET)
     return found
+
+
+def read_context_switches(folder: Path) -> int | None:
+    """Return how often the threads of a cgroup left a CPU, asked or not; None if none is there."""
+    switches = None
+    for thread in (read_text(folder / THREADS[cgroup_version()]) or "").split():
+        for line in (read_text(PROC / thread / "status") or "").splitlines():
+            name, _, number = line.partition(":")
+            if name in SWITCHES and number.strip().isdigit():
+                switches = (switches or 0) + int(number)
+    return switches
 
 
 def read_frequencies(cpus: Iterable[int]) -> dict[str, int] | None:

@@ -53,6 +53,24 @@ def test_failures_that_are_asked_about_leave_a_run_good(tmp_path: Path) -> None:
     assert (row["state"], row["errors_status"]) == ("good", 9000)
 
 
+def test_what_an_arm_grew_to_is_in_its_row_and_a_refusal_is_told(tmp_path: Path) -> None:
+    def grown(running: float | None, problem: str | None) -> Any:
+        def change(body: Body) -> None:
+            body["scaled"] = {
+                "group": "application", "from": 1, "to": 2, "running_s": running, "served_s": None,
+                "problem": problem,
+            }  # fmt: skip
+
+        return row_of(tmp_path / str(running), change)
+
+    row = grown(1.5, None)
+    assert (row["scaled_to"], row["scale_running_s"], row["scale_served_s"]) == (2, 1.5, None)
+    assert (row["state"], row["warnings"]) == ("good", None)
+    assert row["containers_cpu_s"] is None, "the new instance's is not known"
+    assert row["unattributed_cpu_s"] is not None
+    assert "not scaled: no room" in grown(None, "no room")["warnings"]
+
+
 def test_an_open_loop_that_falls_behind_is_told_and_little_is_not_asked(tmp_path: Path) -> None:
     def paced(rate: int) -> Any:
         load = {**STANDARD.load, "rate_rps": rate, "offered": "70 % of peak"}

@@ -198,6 +198,23 @@ def test_the_tool_dies_with_its_runner(program: Program, how: str) -> None:
     assert not running(marker)
 
 
+def test_what_an_arm_grew_to_is_in_the_block(program: Program) -> None:
+    ready(program)
+    program.post(**block("true"))
+    grown = {"group": "application", "from": 1, "to": 2, "running_s": 1.5, "served_s": None}
+    while (message := program.receive())["event"] != "answer":
+        if message["event"] == "snapshot":
+            more = {"scaled": grown} if message["when"] == "after" else {}
+            program.post(do="snapshots", run=message["run"], snapshots={"lab-1": {"n": 1}, **more})
+    (run,) = [
+        body
+        for _, body in read_lines(program.blocks / message["sealed"]["name"])
+        if body["type"] == "run"
+    ]
+    assert run["scaled"] == grown
+    assert run["after"] == {"lab-1": {"n": 1}}, "a host of that name there is not"
+
+
 def test_one_generator_on_a_host(program: Program, tmp_path: Path) -> None:
     ready(program)
     other = Program(tmp_path)
@@ -260,9 +277,49 @@ def test_counters_of_cgroup_v2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "cpu_system_ns": 2000,
         "throttled_count": 4,
         "throttled_ns": 6000,
+        "context_switches": None,
         "memory_bytes": 77,
         "memory_peak_bytes": None,
     }
+
+
+def test_counters_of_cgroup_v1_whose_controllers_are_mounted_each_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = tmp_path / "proc" / "7"
+    process.mkdir(parents=True)
+    (process / "cgroup").write_text(
+        "9:name=systemd:/one\n4:memory:/one\n2:cpuacct:/one\n1:cpu:/one\n"
+    )
+    for controller in ("cpu", "cpuacct", "memory"):
+        (tmp_path / controller / "one").mkdir(parents=True)
+    (tmp_path / "cpuacct/one/cpuacct.usage").write_text("5000\n")
+    (tmp_path / "cpuacct/one/cpu.stat").write_text("")
+    (tmp_path / "cpu/one/cpu.stat").write_text(
+        "nr_periods 9\nnr_throttled 4\nthrottled_time 6000\n"
+    )
+    monkeypatch.setattr(counters, "CGROUP", tmp_path)
+    monkeypatch.setattr(counters, "PROC", tmp_path / "proc")
+    found = counters.read_cgroup(counters.cgroup_folders(7))
+    assert (found["cpu_ns"], found["throttled_count"], found["throttled_ns"]) == (5000, 4, 6000)
+
+
+@pytest.mark.parametrize(("version", "name"), [(1, "tasks"), (2, "cgroup.threads")])
+def test_context_switches_are_those_of_every_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int, name: str
+) -> None:
+    for thread, asked, unasked in ((7, 10, 1), (8, 20, 2)):
+        (tmp_path / str(thread)).mkdir()
+        text = (
+            f"Name:\tx\nvoluntary_ctxt_switches:\t{asked}\nnonvoluntary_ctxt_switches:\t{unasked}\n"
+        )
+        (tmp_path / str(thread) / "status").write_text(text)
+    (tmp_path / name).write_text("7\n8\n9\n")  # 9 ended between the two looks
+    monkeypatch.setattr(counters, "PROC", tmp_path)
+    monkeypatch.setattr(counters, "cgroup_version", lambda: version)
+    assert counters.read_context_switches(tmp_path) == 33
+    (tmp_path / name).write_text("")
+    assert counters.read_context_switches(tmp_path) is None
 
 
 @pytest.mark.parametrize(
