@@ -22,12 +22,12 @@ variable "type" {
 }
 
 variable "path" {
-  description = "Way between proxy and application: tcp-loopback, sharedvolume (one network namespace), tcp-bridge, sharedvolume-bridge, tcp-published (two on the engine's bridge), combined and combined-bridge (one container, over a Unix socket), proxy-alone (no application: nginx answers by itself, a null server for the load generators)."
+  description = "Way between proxy and application: tcp-loopback, sharedvolume (one network namespace), tcp-bridge, sharedvolume-bridge, tcp-published (two on the engine's bridge), combined and combined-bridge (one container, over a Unix socket), tcp-discovered (instances in a group of their own, which nomad job scale can make grow: nginx follows Nomad's services), proxy-alone (no application: nginx answers by itself, a null server for the load generators)."
   type        = string
 
   validation {
-    condition     = contains(["tcp-loopback", "sharedvolume", "tcp-bridge", "sharedvolume-bridge", "tcp-published", "combined", "combined-bridge", "proxy-alone"], var.path)
-    error_message = "The path must be tcp-loopback, sharedvolume, tcp-bridge, sharedvolume-bridge, tcp-published, combined, combined-bridge or proxy-alone."
+    condition     = contains(["tcp-loopback", "sharedvolume", "tcp-bridge", "sharedvolume-bridge", "tcp-published", "combined", "combined-bridge", "tcp-discovered", "proxy-alone"], var.path)
+    error_message = "The path must be tcp-loopback, sharedvolume, tcp-bridge, sharedvolume-bridge, tcp-published, combined, combined-bridge, tcp-discovered or proxy-alone."
   }
 }
 
@@ -88,7 +88,7 @@ variable "workers" {
 }
 
 variable "instances" {
-  description = "Application instances behind the proxy."
+  description = "Application instances behind the proxy; tcp-discovered begins with one."
   type        = number
   default     = 1
 
@@ -96,6 +96,34 @@ variable "instances" {
     condition     = contains([1, 2, 4], var.instances)
     error_message = "The number of instances must be 1, 2 or 4."
   }
+}
+
+variable "instances_max" {
+  description = "Application instances up to which tcp-discovered may grow; the engine asks for that many as the measured part of a run begins."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.instances_max >= 1 && var.instances_max <= 16
+    error_message = "The largest number of instances must be 1 to 16."
+  }
+}
+
+variable "work" {
+  description = "What each request costs the application beside its answer: none, cpu (hashing), memory (copying more than its cache holds)."
+  type        = string
+  default     = "none"
+
+  validation {
+    condition     = contains(["none", "cpu", "memory"], var.work)
+    error_message = "The work must be none, cpu or memory."
+  }
+}
+
+variable "app_cpu_limit" {
+  description = "CPU that an application instance gets at most, in the lab's unit: 100000 is one core; 0 is no limit. Of no use to combined, which has its own."
+  type        = number
+  default     = 0
 }
 
 variable "response_bytes" {
@@ -134,11 +162,20 @@ variable "memory_mb" {
 }
 
 locals {
-  pinned   = var.type == "service"
-  combined = contains(["combined", "combined-bridge"], var.path)
-  bridged  = contains(["tcp-bridge", "sharedvolume-bridge", "tcp-published", "combined-bridge"], var.path)
-  unix     = local.combined || contains(["sharedvolume", "sharedvolume-bridge"], var.path)
-  apps     = var.path == "proxy-alone" ? [] : [for number in range(var.instances) : "app-${number}"]
+  pinned     = var.type == "service"
+  combined   = contains(["combined", "combined-bridge"], var.path)
+  discovered = var.path == "tcp-discovered"
+  bridged    = contains(["tcp-bridge", "sharedvolume-bridge", "tcp-published", "combined-bridge"], var.path)
+  unix       = local.combined || contains(["sharedvolume", "sharedvolume-bridge"], var.path)
+  instances  = var.path == "proxy-alone" ? 0 : local.discovered ? 1 : var.instances
+  apps       = [for number in range(local.instances) : "app-${number}"]
+
+  # What can grow beside the proxy is a group of its own.
+  groups = local.discovered ? ["web", "application"] : ["web"]
+  tasks = {
+    web         = { app = local.combined || local.discovered ? [] : local.apps, front = [local.combined ? "combined" : "proxy"] }
+    application = { app = local.apps, front = [] }
+  }
 
   # Each process of the other topologies is one thread, so it can use one core: twice that is two.
   # The margin leaves room for the deployments that are up at the same time.
@@ -148,7 +185,7 @@ locals {
   binds = {
     for number in range(length(local.apps)) : "app-${number}" =>
     local.unix ? "unix:/alloc/tmp/app-${number}.sock" :
-    local.bridged ? "0.0.0.0:${8000 + number}" :
+    local.bridged || local.discovered ? "0.0.0.0:${8000 + number}" :
     "127.0.0.1:${8000 + number}"
   }
   upstreams = [
@@ -177,9 +214,16 @@ http {
   keepalive_requests 1000000000;
 %{if var.path != "proxy-alone"~}
   upstream application {
+%{if local.discovered~}
+{{- range nomadService "web-application" }}{{ if eq .JobID (env "NOMAD_JOB_ID") }}
+    server {{ .Address }}:{{ .Port }};
+{{- end }}{{ end }}
+    server 127.0.0.1:9 down;
+%{else~}
 %{for upstream in local.upstreams~}
     server ${upstream};
 %{endfor~}
+%{endif~}
 %{if var.keepalive~}
     keepalive 256;
     keepalive_requests 1000000000;
@@ -218,7 +262,7 @@ pidfile=/tmp/supervisord.pid
 [program:${name}]
 command=/usr/bin/gunicorn --config /srv/socklab/gunicorn.conf.py --backlog ${var.backlog}
 directory=/srv/socklab
-environment=BIND="${local.binds[name]}",WORKERS="${var.workers}",RESPONSE_BYTES="${var.response_bytes}"
+environment=BIND="${local.binds[name]}",WORKERS="${var.workers}",RESPONSE_BYTES="${var.response_bytes}",WORK="${var.work}"
 stdout_logfile=/dev/stdout
 stdout_logfile_maxbytes=0
 redirect_stderr=true
@@ -263,118 +307,175 @@ job "web" {
     auto_revert       = false
   }
 
-  group "web" {
-    count = 1
+  dynamic "group" {
+    for_each = local.groups
+    labels   = [group.value]
 
-    restart {
-      attempts = 0
-      mode     = "fail"
-    }
+    content {
+      count = 1
 
-    # Nomad refuses both in a system job, which has no other host to go to.
-    dynamic "reschedule" {
-      for_each = local.pinned ? [0] : []
-
-      content {
-        attempts  = reschedule.value
-        unlimited = false
-      }
-    }
-
-    dynamic "disconnect" {
-      for_each = local.pinned ? ["1h"] : []
-
-      content {
-        lost_after = disconnect.value
-        replace    = false
-      }
-    }
-
-    network {
-      mode = local.bridged ? "host" : "bridge"
-
-      port "http" {
-        to = 8080
+      restart {
+        attempts = 0
+        mode     = "fail"
       }
 
-      dynamic "port" {
-        for_each = var.path == "tcp-published" ? range(var.instances) : []
-        labels   = ["app_${port.value}"]
+      # Nomad refuses both in a system job, which has no other host to go to.
+      dynamic "reschedule" {
+        for_each = local.pinned ? [0] : []
 
         content {
-          to = 8000 + port.value
+          attempts  = reschedule.value
+          unlimited = false
         }
       }
-    }
 
-    # The application is up before the proxy looks up its name.
-    dynamic "task" {
-      for_each = local.combined ? [] : local.apps
-      labels   = [task.value]
+      dynamic "disconnect" {
+        for_each = local.pinned ? ["1h"] : []
 
-      content {
-        driver = "docker"
-
-        lifecycle {
-          hook    = "prestart"
-          sidecar = true
-        }
-
-        config {
-          image              = var.image_app
-          image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
-          args               = ["--config", "/srv/socklab/gunicorn.conf.py", "--backlog", "${var.backlog}"]
-          network_mode       = local.bridged ? "socklab" : ""
-          network_aliases    = local.bridged ? ["${task.value}.${NOMAD_ALLOC_ID}"] : []
-          ports              = var.path == "tcp-published" ? [replace(task.value, "-", "_")] : []
-          readonly_rootfs    = true
-          cap_drop           = ["all"]
-        }
-
-        env {
-          BIND           = local.binds[task.value]
-          WORKERS        = "${var.workers}"
-          RESPONSE_BYTES = "${var.response_bytes}"
-        }
-
-        resources {
-          cpu    = var.cpu
-          memory = var.memory_mb
+        content {
+          lost_after = disconnect.value
+          replace    = false
         }
       }
-    }
 
-    dynamic "task" {
-      for_each = local.combined ? ["combined"] : ["proxy"]
-      labels   = [task.value]
+      network {
+        mode = local.bridged ? "host" : "bridge"
 
-      content {
-        driver = "docker"
-
-        config {
-          image              = local.combined ? var.image_combined : var.image_proxy
-          image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
-          args               = local.combined ? ["-c", "/local/supervisord.conf"] : ["-c", "/local/nginx.conf"]
-          network_mode       = local.bridged ? "socklab" : ""
-          ports              = local.bridged ? ["http"] : []
-          cpu_hard_limit     = local.combined
-          readonly_rootfs    = false
-          cap_drop           = ["all"]
-        }
-
-        dynamic "template" {
-          for_each = local.files
+        dynamic "port" {
+          for_each = group.value == "web" ? { http = 8080 } : { app = 8000 }
+          labels   = [port.key]
 
           content {
-            data        = template.value
-            destination = template.key
-            change_mode = "noop"
+            to = port.value
           }
         }
 
-        resources {
-          cpu    = local.combined ? local.combined_cpu : var.cpu
-          memory = local.combined ? 2 * var.memory_mb : var.memory_mb
+        dynamic "port" {
+          for_each = var.path == "tcp-published" ? range(var.instances) : []
+          labels   = ["app_${port.value}"]
+
+          content {
+            to = 8000 + port.value
+          }
+        }
+      }
+
+      # How far "nomad job scale" goes, and where nginx finds what it made.
+      dynamic "scaling" {
+        for_each = group.value == "application" ? [var.instances_max] : []
+
+        content {
+          min = 1
+          max = scaling.value
+        }
+      }
+
+      dynamic "service" {
+        for_each = group.value == "application" ? ["web-application"] : []
+
+        content {
+          name     = service.value
+          port     = "app"
+          provider = "nomad"
+        }
+      }
+
+      # The application is up before the proxy looks up its name.
+      dynamic "task" {
+        for_each = local.tasks[group.value].app
+        labels   = [task.value]
+
+        content {
+          driver = "docker"
+
+          dynamic "lifecycle" {
+            for_each = group.value == "web" ? ["prestart"] : []
+
+            content {
+              hook    = lifecycle.value
+              sidecar = true
+            }
+          }
+
+          config {
+            image              = var.image_app
+            image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
+            args               = ["--config", "/srv/socklab/gunicorn.conf.py", "--backlog", "${var.backlog}"]
+            network_mode       = local.bridged ? "socklab" : ""
+            network_aliases    = local.bridged ? ["${task.value}.${NOMAD_ALLOC_ID}"] : []
+            ports              = var.path == "tcp-published" ? [replace(task.value, "-", "_")] : []
+            cpu_hard_limit     = var.app_cpu_limit > 0
+            readonly_rootfs    = true
+            cap_drop           = ["all"]
+          }
+
+          env {
+            BIND           = local.binds[task.value]
+            WORKERS        = "${var.workers}"
+            RESPONSE_BYTES = "${var.response_bytes}"
+            WORK           = var.work
+          }
+
+          resources {
+            cpu    = max(var.cpu, var.app_cpu_limit)
+            memory = var.memory_mb
+          }
+        }
+      }
+
+      dynamic "task" {
+        for_each = local.tasks[group.value].front
+        labels   = [task.value]
+
+        content {
+          driver = "docker"
+
+          config {
+            image              = local.combined ? var.image_combined : var.image_proxy
+            image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
+            args               = local.combined ? ["-c", "/local/supervisord.conf"] : ["-c", "/local/nginx.conf"]
+            network_mode       = local.bridged ? "socklab" : ""
+            ports              = local.bridged ? ["http"] : []
+            cpu_hard_limit     = local.combined
+            readonly_rootfs    = false
+            cap_drop           = ["all"]
+          }
+
+          dynamic "template" {
+            for_each = local.files
+
+            content {
+              data        = template.value
+              destination = template.key
+              change_mode = local.discovered ? "script" : "noop"
+
+              # No signal: one that comes before nginx runs would end the task.
+              dynamic "change_script" {
+                for_each = local.discovered ? ["/usr/sbin/nginx"] : []
+
+                content {
+                  command       = change_script.value
+                  args          = ["-c", "/local/nginx.conf", "-s", "reload"]
+                  fail_on_error = false
+                }
+              }
+
+              # Nomad's own wait is five seconds, which would be most of the time to effect.
+              dynamic "wait" {
+                for_each = local.discovered ? ["100ms"] : []
+
+                content {
+                  min = wait.value
+                  max = "1s"
+                }
+              }
+            }
+          }
+
+          resources {
+            cpu    = local.combined ? local.combined_cpu : var.cpu
+            memory = local.combined ? 2 * var.memory_mb : var.memory_mb
+          }
         }
       }
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import webjob
-from webjob import IMAGES, INSTANCES, JOB, NULL, PATHS, VAR_FILES
+from webjob import GROWING, IMAGES, INSTANCES, JOB, NULL, PATHS, VAR_FILES
 
 SECOND = 10**9
 BRIDGED = [path for path in PATHS if path.endswith("-bridge") or path == "tcp-published"]
@@ -59,6 +59,32 @@ def test_the_null_server_is_the_proxy_alone(instances: int) -> None:
     assert list(webjob.tasks(job)) == ["proxy"]
     (written,) = webjob.templates(job).values()
     assert "upstream" not in written and "proxy_pass" not in written
+
+
+def test_what_can_grow_is_a_group_of_its_own_that_nginx_follows() -> None:
+    job = webjob.render(path=GROWING, instances_max=3, work="cpu")
+    front, grows = job["TaskGroups"]
+    assert [(group["Name"], group["Count"]) for group in (front, grows)] == [
+        ("web", 1), ("application", 1)
+    ]  # fmt: skip
+    assert (front["Scaling"], grows["Scaling"]["Max"]) == (None, 3)
+    (service,) = grows["Services"]
+    assert (service["Name"], service["PortLabel"], service["Provider"]) == (
+        "web-application", "app", "nomad"
+    )  # fmt: skip
+    (app,), (proxy,) = grows["Tasks"], front["Tasks"]
+    assert app["Lifecycle"] is None, "a group needs a task that is not there to prepare another"
+    assert (app["Env"]["BIND"], app["Env"]["WORK"]) == ("0.0.0.0:8000", "cpu")
+    (written,) = proxy["Templates"]
+    assert 'nomadService "web-application"' in written["EmbeddedTmpl"]
+    assert (written["ChangeMode"], written["ChangeScript"]["FailOnError"]) == ("script", False)
+
+
+def test_an_instance_without_a_limit_of_its_own_has_none() -> None:
+    for limit, reserved in ((0, 10), (15_000, 15_000)):
+        job = webjob.render(path="tcp-loopback", app_cpu_limit=limit)
+        found = resources(job)
+        assert found == {"app-0": (reserved, 256, limit > 0), "proxy": (10, 256, False)}
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -142,6 +168,7 @@ def test_application_gets_workers_and_response_size() -> None:
             "BIND": f"127.0.0.1:{port}",
             "WORKERS": "3",
             "RESPONSE_BYTES": "4096",
+            "WORK": "none",
         }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import nomadjob
 import pytest
 import webjob
-from webjob import IMAGES, JOB, NULL, PATHS, VAR_FILES
+from webjob import GROWING, IMAGES, JOB, NULL, PATHS, VAR_FILES
 
 VARIABLES = nomadjob.declarations(JOB)
 GOOD: dict[str, object] = {**IMAGES, "path": "tcp-loopback"}
@@ -46,7 +46,7 @@ def test_nothing_given_names_every_missing_variable_at_once() -> None:
 def test_wrong_path_is_refused_with_those_that_there_are(value: str) -> None:
     said = refusal(**{**GOOD, "path": value})
     assert "The path must be" in said
-    assert all(path in said for path in (*PATHS, NULL))
+    assert all(path in said for path in (*PATHS, GROWING, NULL))
 
 
 @pytest.mark.parametrize("value", [0, 3, 5, -1, 1.5])
@@ -57,6 +57,18 @@ def test_wrong_number_of_instances_is_refused(value: float) -> None:
 @pytest.mark.parametrize("value", [0, -1, 65])
 def test_wrong_number_of_workers_is_refused(value: int) -> None:
     assert "The number of workers must be 1 to 64." in refusal(**GOOD, workers=value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("work", "disk", "The work must be none, cpu or memory."),
+        ("instances_max", 0, "The largest number of instances must be 1 to 16."),
+        ("instances_max", 17, "The largest number of instances must be 1 to 16."),
+    ],
+)
+def test_wrong_work_and_growth_are_refused(name: str, value: object, said: str) -> None:
+    assert said in refusal(**GOOD, **{name: value})
 
 
 @pytest.mark.parametrize(
@@ -86,7 +98,7 @@ def test_var_file_with_unknown_variable_is_refused_by_name(tmp_path: Path) -> No
 
 
 def test_one_var_file_a_path() -> None:
-    assert sorted(path.stem for path in VAR_FILES) == sorted([*PATHS, NULL])
+    assert sorted(path.stem for path in VAR_FILES) == sorted([*PATHS, GROWING, NULL])
 
 
 @pytest.mark.parametrize("file", VAR_FILES, ids=lambda path: path.stem)

@@ -23,6 +23,7 @@ PATHS: Final = (
     "combined-bridge",
 )
 NULL: Final = "proxy-alone"  # no application behind it
+GROWING: Final = "tcp-discovered"  # the application in a group of its own
 INSTANCES: Final = (1, 2, 4)
 IMAGES: Final = nomadjob.images("proxy", "app", "combined")
 

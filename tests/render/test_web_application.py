@@ -11,6 +11,7 @@ import datetime
 import json
 import runpy
 import sys
+import tracemalloc
 import types
 from typing import Any
 
@@ -99,6 +100,24 @@ def test_body_has_the_asked_size_whatever_the_number(
 def test_body_is_never_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     response = answer(monkeypatch, response_bytes="1")
     assert json.loads(response.body)["hello"] == "world"
+
+
+@pytest.mark.parametrize(("kind", "worked"), [("none", 0), ("cpu", 1), ("memory", 0)])
+def test_a_request_costs_the_work_that_the_job_names(
+    monkeypatch: pytest.MonkeyPatch, kind: str, worked: int
+) -> None:
+    monkeypatch.setenv("WORK", kind)
+    hashed: list[int] = []
+    monkeypatch.setattr("hashlib.pbkdf2_hmac", lambda *given: hashed.append(given[-1]))
+    tracemalloc.start()
+    try:
+        body = json.loads(answer(monkeypatch).body)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (body["hello"], len(hashed)) == ("world", worked)
+    # What is copied, and its copy.
+    assert (peak > 2 * (16 << 20)) == (kind == "memory")
 
 
 def test_health_answers_without_a_body(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,21 @@ def test_nginx_takes_it(
     nginxprogram.judge(tmp_path / "local" / "nginx.conf")
 
 
+@pytest.mark.parametrize("found", [0, 2])
+def test_nginx_takes_the_instances_that_nomad_knows_and_none(found: int, tmp_path: Path) -> None:
+    text = webjob.render(path=webjob.GROWING)["TaskGroups"][0]["Tasks"][0]["Templates"][0]
+    loop = re.compile(r"\{\{- range nomadService .*?\{\{- end \}\}\{\{ end \}\}", re.DOTALL)
+    instances = [f"198.51.100.7:2400{number}" for number in range(found)]
+    lines = "".join(f"\n    server {one};" for one in instances)
+    filled, loops = loop.subn(lines, text["EmbeddedTmpl"])
+    assert loops == 1
+    # Without any nginx would refuse to start, and there would be nothing to reload.
+    assert servers(filled) == [*instances]
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "nginx.conf").write_text(re.sub(r" /tmp/", f" {tmp_path}/tmp/", fill(filled)))
+    nginxprogram.judge(tmp_path / "nginx.conf")
+
+
 def test_names_looked_up_are_those_that_the_containers_have() -> None:
     job = webjob.render(path="tcp-bridge", instances=4)
     wanted = [server.rsplit(":")[0] for server in expected_servers("tcp-bridge", 4)]

@@ -1,10 +1,12 @@
 """The measured application: one JSON answer that nothing can cache.
 
 ``GET /`` answers ``{"hello": "world", "utcnow": ..., "random": ...}``, as in the published
-experiment; with ``RESPONSE_BYTES`` set, ``pad`` fills a shorter body up to that many bytes.
+experiment; with ``RESPONSE_BYTES`` set, ``pad`` fills a shorter body up to that many bytes. With
+``WORK`` set, a request costs a fixed amount of work besides: ``cpu`` hashes, ``memory`` copies.
 ``GET /health`` answers 204 and is never the measured path.
 """
 
+import hashlib
 import os
 import random
 from datetime import UTC, datetime
@@ -15,10 +17,24 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 RESPONSE_BYTES = int(os.environ.get("RESPONSE_BYTES", "0"))
+WORK = os.environ.get("WORK", "none")
+ROUNDS = 4_000  # of SHA-256: about 2 ms of a core, all of it in the core's own cache
+COPIED = bytearray(
+    16 << 20 if WORK == "memory" else 0
+)  # more than the cache of a core: memory's pace
+
+
+def work() -> None:
+    """Do a request's share of ``WORK``."""
+    if WORK == "cpu":
+        hashlib.pbkdf2_hmac("sha256", b"socklab", b"socklab", ROUNDS)
+    elif WORK == "memory":
+        bytes(COPIED)
 
 
 async def hello(request: Request) -> JSONResponse:
     """Answer with the time and a random number."""
+    work()
     body = {
         "hello": "world",
         "utcnow": datetime.now(UTC).isoformat(),
