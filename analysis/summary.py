@@ -35,6 +35,7 @@ from analysis.plan import Account, Plan, account, campaign_folder, read_plan
 from analysis.precision import stopping
 from analysis.proofs import Proof, read_proofs, refused_proofs
 from analysis.replicate import Replication, replicate
+from analysis.saturation import Grown, Knee, find_grown, find_knees
 from analysis.verdict import Contrast, Verdict, judge_all, judge_twin
 from collector.schema import SUPERSEDED
 
@@ -102,6 +103,8 @@ class Analysis:
     little: tuple[consistency.LittleCheck, ...]
     ceilings: tuple[Ceiling, ...]
     failures: tuple[Failures, ...]
+    knees: tuple[Knee, ...]
+    grown: tuple[Grown, ...]
     counted: tuple[Counted, ...]
     claims: tuple[Claim, ...]
     replications: tuple[Replication, ...]
@@ -231,6 +234,8 @@ def analyse(
         ceilings=ceilings,
         counted=tuple(find_counted(good)),
         failures=tuple(find_failures(good)) if plan.failures else (),
+        knees=tuple(find_knees(good)),
+        grown=tuple(find_grown(good)),
         claims=claims,
         replications=tuple(replicate(claims, verdicts, experiment)),
         facts=tuple(environment.host_facts(bindings, load_hosts)),

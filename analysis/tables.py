@@ -21,6 +21,7 @@ from analysis.counted import Counted
 from analysis.failures import KINDS
 from analysis.mesh import Added, Mesh
 from analysis.newer import Change
+from analysis.saturation import Grown, Knee
 from analysis.summary import Analysis
 from analysis.verdict import Verdict
 
@@ -62,6 +63,11 @@ def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
         ),
         "replication": _replication(analysis),
         **({"failures": _failures(analysis)} if analysis.failures else {}),
+        **{
+            name: pd.DataFrame([{**_cell(one.cell), **_fields(one)} for one in found])
+            for name, found in (("knees", analysis.knees), ("grown", analysis.grown))
+            if found
+        },
         "files": analysis.files,
         "account": _account(analysis),
         "environment": pd.DataFrame(analysis.facts, columns=["where", "fact", "value"]),
@@ -86,7 +92,7 @@ def _mesh(mesh: Mesh) -> dict[str, pd.DataFrame]:
     }
 
 
-def _fields(added: Added | Counted) -> dict[str, object]:
+def _fields(added: Added | Counted | Knee | Grown) -> dict[str, object]:
     return {f.name: getattr(added, f.name) for f in dataclasses.fields(added) if f.name != "cell"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any, Final
@@ -11,7 +12,7 @@ import pandas as pd
 
 from analysis.contrast import Cell
 from analysis.cpu import APART, IDLE, LOAD_TASK, UNATTRIBUTED
-from analysis.metric import primary_of, words_of
+from analysis.metric import PRIMARY, primary_of, words_of
 from analysis.report.chart import Chart, height_of, in_cell, inline, to_spec
 from analysis.summary import Analysis
 
@@ -162,6 +163,38 @@ def failures(analysis: Analysis) -> Chart | None:
         "What callers saw fail, by cell and arm",
         "Medians over blocks of the share of requests that failed, by what a caller saw.",
     )
+
+
+def knees(analysis: Analysis) -> list[Chart]:
+    """Throughput over concurrency by arm: a chart for each place where a knee was looked for."""
+    drawn = []
+    places = {dataclasses.replace(one.cell, concurrency=0): one.cell for one in analysis.knees}
+    for place in places:
+        cells = [
+            cell for cell in analysis.cells if dataclasses.replace(cell, concurrency=0) == place
+        ]
+        medians = analysis.medians[analysis.medians["cell"].isin(cells)]
+        rows = [
+            {"arm": str(row.arm), "connections": row.cell.concurrency, "rps": float(row.median)}
+            for row in medians.itertuples()
+            if row.metric == PRIMARY and row.copy == "a"
+        ]
+        where = ", ".join(filter(None, (place.where, place.tool, place.variant)))
+        line = (
+            alt.Chart(inline(rows), height=240, width="container")
+            .mark_line(strokeWidth=2, point=True)
+            .encode(
+                alt.X("connections:Q", title="connections").scale(type="log", base=2),
+                alt.Y("rps:Q", title=f"{words_of(place.tool).work}s/s")
+                .axis(format="~s")
+                .scale(domainMin=0),
+                alt.Color("arm:N", title=None, sort=analysis.arms),
+                tooltip=["arm:N", "connections:Q", alt.Tooltip("rps:Q", format=",.0f")],
+            )
+        )
+        title = f"Throughput by connections and arm, {where}"
+        drawn.append(Chart(to_spec(line), title, "Medians over blocks."))
+    return drawn
 
 
 def cpu(frame: pd.DataFrame, cell: Cell, arms: Sequence[str]) -> Chart | None:

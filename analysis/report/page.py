@@ -156,6 +156,7 @@ def render(analysis: Analysis, shown: Mapping[str, pd.DataFrame]) -> str:
         closed_tails=any(wording.metric(v).caveat for v in analysis.verdicts),
         mesh_cells=mesh_cells(analysis),
         failures=measured.failures(analysis),
+        knees=measured.knees(analysis),
         forests=forests,
         twins=judged.twins(analysis.gates),
         cells=list(_cells(analysis)),

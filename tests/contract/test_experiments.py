@@ -24,6 +24,7 @@ WEB_PATHS = {
     "tcp-bridge",
     "sharedvolume-bridge",
     "tcp-published",
+    "tcp-discovered",
 }
 
 

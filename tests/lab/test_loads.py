@@ -48,3 +48,13 @@ def test_a_server_that_only_answers_is_faster_than_any_application(lab: Lab) -> 
     lab.run("python", "-m", "analysis", "report", "--state", str(lab.state), "--experiment", "web")
     page = lab.state / "results" / "report" / "web" / "report.html"
     assert "Against a server that only answers" in page.read_text()
+
+
+def test_an_instance_that_is_asked_for_under_load_helps(lab: Lab) -> None:
+    found = {(run["host"], run["arm"]): run for run in measured(lab, "grown") if run["copy"] == "a"}
+    for host in {host for host, _ in found}:
+        one, two = found[host, "tcp-loopback"], found[host, "scaled"]
+        assert (one["scaled_to"], two["scaled_to"]) == (None, 2)
+        assert 0 < two["scale_running_s"] < two["scale_served_s"] < two["measured_s"]
+        assert one["throttled_count"] > 0, "an instance has 15 % of a core"
+        assert one["context_switches"] > 0

@@ -13,7 +13,10 @@ from analysis.report import render
 from analysis.summary import Analysis, analyse
 from analysis.tables import tables
 
-TCP = {"requests": 1000, "softirq_cpu_s": 0.02, "connections_opened": 500, "retransmits": 2}
+TCP = {
+    "requests": 1000, "softirq_cpu_s": 0.02, "context_switches": 4000, "connections_opened": 500,
+    "retransmits": 2,
+}  # fmt: skip
 UDS = {"requests": 1000, "softirq_cpu_s": 0.005, "connections_opened": 0, "retransmits": 0}
 
 
@@ -29,6 +32,7 @@ def test_counters_by_request_and_by_run(tmp_path: Path) -> None:
     assert (uds.arm, tcp.arm) == ("sharedvolume", "tcp-loopback")
     assert tcp.softirq_s == pytest.approx(20e-6)
     assert uds.softirq_s == pytest.approx(5e-6)
+    assert (tcp.switches, uds.switches) == (4.0, None)
     assert (tcp.connections, uds.connections) == (0.5, 0.0)
     assert (tcp.retransmits, tcp.listen_overflows, tcp.throttled) == (2, None, None)
     assert (tcp.n, uds.n) == (16, 8)
