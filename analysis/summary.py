@@ -18,6 +18,7 @@ import pandas as pd
 
 from analysis import consistency, environment
 from analysis.across import Page, find_across
+from analysis.calls import Calls, find_calls
 from analysis.ceiling import Ceiling, find_ceilings
 from analysis.claims import Claim, ClaimError, read_claims
 from analysis.contrast import Cell, cells_of, pair, require_uniform, with_cpu_per_work
@@ -106,6 +107,7 @@ class Analysis:
     knees: tuple[Knee, ...]
     grown: tuple[Grown, ...]
     counted: tuple[Counted, ...]
+    calls: tuple[Calls, ...]
     claims: tuple[Claim, ...]
     replications: tuple[Replication, ...]
     facts: tuple[tuple[str, str, str], ...]
@@ -233,6 +235,7 @@ def analyse(
         little=tuple(consistency.check_little(good)),
         ceilings=ceilings,
         counted=tuple(find_counted(good)),
+        calls=tuple(find_calls(good, raw["containers"])),
         failures=tuple(find_failures(good)) if plan.failures else (),
         knees=tuple(find_knees(good)),
         grown=tuple(find_grown(good)),

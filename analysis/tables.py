@@ -55,6 +55,7 @@ def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
         "counted": pd.DataFrame(
             [{**_cell(c.cell), **_fields(c)} for c in analysis.counted]
         ),
+        **({"calls": _calls(analysis)} if analysis.calls else {}),
         "consistency": pd.DataFrame(
             [
                 {**_cell(c.cell), "arm": c.arm, "little_ratio": c.ratio, "n": c.n, "holds": c.holds}
@@ -136,6 +137,18 @@ def _failures(analysis: Analysis) -> pd.DataFrame:
             "retransmits": one.retransmits, "listen_overflows": one.listen_overflows,
         }
         for one in analysis.failures
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _calls(analysis: Analysis) -> pd.DataFrame:
+    rows = [
+        {
+            **_cell(one.cell), "arm": one.arm, "container": one.container,
+            "requests": one.requests, "call": name, "per_request": number,
+        }
+        for one in analysis.calls
+        for name, number in one.each.items()
     ]  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -188,6 +188,12 @@ RUNS: Final = (
             "",
             "of the threads in containers_cpu_s; null if one ended meanwhile",
         ),
+        (
+            "traced_requests",
+            "int64",
+            "",
+            "requests of the run with system calls counted, else null",
+        ),
         ("scaled_to", "int64", "", "instances asked for as the measured part began; else null"),
         ("scale_running_s", "float64", "s", "from there until all ran; null if not by its end"),
         ("scale_served_s", "float64", "s", "from there until each had accepted a connection"),
@@ -213,6 +219,7 @@ CONTAINERS: Final = _table(
     ("throttled_s", "float64", "s", "time throttled"),
     ("memory_bytes", "int64", "B", "memory of the cgroup after the run"),
     ("memory_peak_bytes", "int64", "B", "its peak; null where the kernel does not say"),
+    ("calls", "string", "", "JSON: system call -> number in the traced run; null without one"),
 )
 
 HISTOGRAMS: Final = _table(

@@ -147,6 +147,7 @@ def render(analysis: Analysis, shown: Mapping[str, pd.DataFrame]) -> str:
         analysis=analysis,
         version=__version__,
         wording=wording,
+        words_of=words_of,
         percent=percent,
         span=span,
         exp=math.exp,

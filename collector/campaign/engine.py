@@ -18,6 +18,7 @@ from typing import Any, Final
 from paramiko import SSHException
 
 from collector.blockfile import block_name
+from collector.campaign import calls
 from collector.campaign.cluster import Cluster
 from collector.campaign.deployment import (
     LOAD,
@@ -473,6 +474,9 @@ class Engine:
                     "measure": self._invocation(block, binding, profile.measure_s, True),
                 }
             )
+            if self.plan.calls and block.replicate == 1 and not self.plan.on_guests(block):
+                traced = self._invocation(block, binding, calls.TRACED_S, False)
+                runs[-1]["traced"] = {**traced, "files": {}}
         slots = {run.run: run for run in block.runs}
         name = block_name(block.block, attempt)
         runner.post("block", name=name, header=header, runs=runs)
@@ -488,6 +492,10 @@ class Engine:
                 runner.post("snapshots", run=run.run, snapshots=snapshots)
                 if message["when"] == "before":
                     self._grow(block, binding["job"])
+            elif message["event"] == "trace":
+                containers = bindings[f"{run.arm}/{run.copy}"]["containers"]
+                change = calls.begin if message["when"] == "begin" else calls.end
+                runner.post("traced", run=run.run, said=change(containers, self._observers))
             elif message["state"] == "done":
                 self._say(block, "run", self._figure(block, run, message), run=run.run)
 

@@ -15,7 +15,14 @@ from collector.dataset.counters import (
     network,
     own_network,
 )
-from collector.dataset.fields import Body, maybe_mapping, maybe_number, maybe_whole, whole
+from collector.dataset.fields import (
+    Body,
+    as_json,
+    maybe_mapping,
+    maybe_number,
+    maybe_whole,
+    whole,
+)
 from collector.dataset.header import Container, Deployment, Header
 
 Row = dict[str, Any]
@@ -133,8 +140,13 @@ def _little_ratio(row: Row) -> float | None:
     return float(rate * latency / concurrency)
 
 
-def container_rows(run: str, header: Header, measured: Deployment, observed: Observed) -> list[Row]:
-    """Rows of the table ``containers``: one for each container of every deployment in the block."""
+def container_rows(
+    run: str, header: Header, measured: Deployment, observed: Observed, calls: Body
+) -> list[Row]:
+    """Rows of the table ``containers``: one for each container of every deployment in the block.
+
+    ``calls``: of the measured deployment, task to what its system calls were counted to be.
+    """
     rows = []
     for deployment in header.deployments.values():
         for container in deployment.containers:
@@ -158,9 +170,15 @@ def container_rows(run: str, header: Header, measured: Deployment, observed: Obs
                     "throttled_s": _grown_s(first, last, "throttled_ns"),
                     "memory_bytes": maybe_whole(now, "memory_bytes"),
                     "memory_peak_bytes": maybe_whole(now, "memory_peak_bytes"),
+                    "calls": _calls(calls, container.task) if deployment is measured else None,
                 }
             )
     return rows
+
+
+def _calls(calls: Body, task: str) -> str | None:
+    counted = maybe_mapping(calls, task)
+    return None if counted is None else as_json({name: whole(counted, name) for name in counted})
 
 
 def _grown_s(before: Body, after: Body, key: str) -> float | None:

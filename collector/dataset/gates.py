@@ -233,6 +233,8 @@ def _unknown(row: Row, body: Body, header: Header, observed: Observed) -> list[s
         found.append(f"behind the schedule: {answered:.0f} of {asked} requests/s")
     if problem := maybe_text(maybe_mapping(body, "scaled") or {}, "problem"):
         found.append(f"not scaled: {problem}")
+    if problem := maybe_text(maybe_mapping(body, "traced") or {}, "error"):
+        found.append(f"system calls not counted: {problem}")
     share = row["foreign_cpu_share"]
     if share is not None and share > FOREIGN_SHARE:
         found.append(f"foreign_cpu {share:.1%} used outside the lab before the block")

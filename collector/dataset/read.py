@@ -153,6 +153,8 @@ def _add_run(
     row.update(_slot_columns(body, deployment), block_file=place.path.name, line=place.line)
     row.update(times(body, measure))
     row.update(growth(body))
+    traced = maybe_mapping(body, "traced") or {}
+    row["traced_requests"] = _traced_requests(tools, header.tool, traced, place.path)
     output = read_output(tools, header.tool, measure, place.path)
     row.update(output.record)
     rows.histograms.add(run, output.histogram)
@@ -160,7 +162,18 @@ def _add_run(
     row.update(counters(row, measure, header, deployment, observed))
     _judge(row, body, header, observed, output.refusal)
     rows.runs.append(row)
-    rows.containers.extend(container_rows(run, header, deployment, observed))
+    calls = maybe_mapping(traced, "calls") or {}
+    rows.containers.extend(container_rows(run, header, deployment, observed, calls))
+
+
+def _traced_requests(
+    tools: Mapping[str, LoadTool], tool: str, traced: Body, path: Path
+) -> int | None:
+    measure = maybe_mapping(traced, "measure")
+    if measure is None:
+        return None
+    requests: int | None = read_output(tools, tool, measure, path).record.get("requests")
+    return requests
 
 
 def _judge(row: Row, body: Body, header: Header, observed: Observed, refusal: str | None) -> None:

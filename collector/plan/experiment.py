@@ -117,7 +117,8 @@ class Spec(_Model):
 
     ``peer``: whether the topology spans two hosts, or which host or group its far end is. ``aa``:
     the arms are the same, and nothing is to be found. ``failures``: failed requests are what is
-    asked, so a run that has them is a good one.
+    asked, so a run that has them is a good one. ``calls``: the system calls of every arm are
+    counted too, in the first block of each cell, on runs of their own.
     """
 
     question: Sentence
@@ -144,6 +145,7 @@ class Spec(_Model):
     emulated: bool = False
     aa: bool = False
     failures: bool = False
+    calls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

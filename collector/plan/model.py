@@ -134,7 +134,8 @@ class Block:
 class Plan:
     """A whole campaign, block by block in the order of running.
 
-    ``failures``: a run with failed requests is a good one; so it is in no plan from before.
+    ``failures``: a run with failed requests is a good one; ``calls``: system calls are counted in
+    the first replicate. Neither is so in plans from before.
     """
 
     schema: int
@@ -152,6 +153,7 @@ class Plan:
     variants: dict[str, dict[str, Value]]
     blocks: tuple[Block, ...]
     failures: bool = False
+    calls: bool = False
 
     def on_guests(self, block: Block) -> bool:
         """Whether an end of the block's topology is an emulated host."""

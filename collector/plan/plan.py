@@ -113,6 +113,7 @@ def make_plan(
         arms={arm: _planned_arm(experiment, arm) for arm in spec.arms},
         variants=variants,
         failures=spec.failures,
+        calls=spec.calls,
         blocks=tuple(_blocks(experiment, cells, seed, campaign, blocks)),
     )
 

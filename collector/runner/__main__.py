@@ -1,7 +1,7 @@
 """The program on a host: reads requests, answers each with one line; events come between.
 
-Requests (``do``): hello, containers, images, snapshot, called, foreign, probe, prove, tool, lock,
-block, held, forget.
+Requests (``do``): hello, containers, images, snapshot, called, foreign, probe, prove, trace,
+traced, tool, lock, block, held, forget.
 An answer is ``{"event": "answer", ...}`` or ``{"event": "failed", "reason": ...}``.
 """
 
@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import time
 import zipfile
@@ -24,6 +25,7 @@ from collector.runner.link import Lapsed, Link, said_by
 LIST_CONTAINERS: Final = ("sudo", "-n", "/usr/local/lib/socklab/list-containers")
 LIST_IMAGES: Final = ("sudo", "-n", "/usr/local/lib/socklab/list-images")
 PROVE: Final = ("sudo", "-n", "/usr/local/lib/socklab/prove")
+TRACED_S: Final = 15.0
 Answer = dict[str, Any]
 
 
@@ -37,6 +39,7 @@ class Host:
         self.cpus: list[int] = []
         self.folders: dict[str, dict[str, str]] = {}
         self._networks: dict[str, Path] = {}
+        self._tracer: subprocess.Popen[str] | None = None
         self._lock: int | None = None
 
     def hello(self, order: Mapping[str, Any]) -> Answer:
@@ -107,6 +110,27 @@ class Host:
         if done.returncode != 0:
             raise RuntimeError(done.stderr.strip())
         return {"seen": json.loads(done.stdout)}
+
+    def trace(self, order: Mapping[str, Any]) -> Answer:
+        """Begin to count the system calls in containers of this host, as only root can."""
+        self._tracer = subprocess.Popen(
+            [*PROVE, "calls", *order["containers"]],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self._tracer.stdout is not None  # noqa: S101 (told to mypy)
+        if self._tracer.stdout.readline() != "attached\n":
+            raise RuntimeError(self._tracer.communicate()[1].strip())
+        return {}
+
+    def traced(self, order: Mapping[str, Any]) -> Answer:
+        """End it, and say what was counted: container to system call to number."""
+        if self._tracer is None:
+            raise RuntimeError("nothing is traced")
+        told, complaint = self._tracer.communicate(timeout=TRACED_S)
+        self._tracer = None
+        if not told:
+            raise RuntimeError(complaint.strip())
+        return {"calls": json.loads(told)}
 
     def tool(self, order: Mapping[str, Any]) -> Answer:
         """Describe an installed load tool."""
@@ -187,7 +211,7 @@ def serve(link: Link, host: Host) -> None:
         name: getattr(host, name)
         for name in (
             "hello", "containers", "images", "snapshot", "called", "foreign", "probe", "prove",
-            "tool", "lock", "block", "held", "forget",
+            "trace", "traced", "tool", "lock", "block", "held", "forget",
         )
     }  # fmt: skip
     while True:

@@ -21,11 +21,34 @@ def ask_for_snapshots(link: Link, run: str, when: str) -> dict[str, Any]:
             return dict(answer["snapshots"])
 
 
+def trace(
+    link: Link, run: Mapping[str, Any], library: Path, folder: Path, name: str
+) -> dict[str, Any]:
+    """Load the deployment once more while the controller has its system calls counted.
+
+    ``{"measure": ..., "calls": {task: {system call: number}}}``, or ``{"error": reason}``.
+    """
+    link.send({"event": "trace", "run": run["run"], "when": "begin"})
+    if "error" in (said := _told(link, run["run"])):
+        return said
+    measure = invoke(link, run["traced"], library, folder, name)
+    link.send({"event": "trace", "run": run["run"], "when": "end"})
+    return {"measure": measure, **_told(link, run["run"])}
+
+
+def _told(link: Link, run: str) -> dict[str, Any]:
+    while True:
+        answer = link.receive()
+        if answer.get("do") == "traced" and answer.get("run") == run:
+            return dict(answer["said"])
+
+
 def execute(link: Link, order: Mapping[str, Any], folder: Path, library: Path) -> dict[str, Any]:
     """Run the block and return ``{"name", "bytes"}`` of the sealed file.
 
     ``order``: ``name`` (b0001-a1), ``header`` (the file's first line) and ``runs``, each with its
-    slot (run, position, arm, copy) and the invocations ``warmup`` and ``measure``.
+    slot (run, position, arm, copy), the invocations ``warmup`` and ``measure``, and ``traced``
+    where system calls are to be counted, after everything else and apart from it.
     """
     name = order["name"]
     for rest in folder.glob(f"{name}.*"):
@@ -52,6 +75,8 @@ def execute(link: Link, order: Mapping[str, Any], folder: Path, library: Path) -
                 **({"scaled": after.pop("scaled")} if "scaled" in after else {}),
                 "finished_monotonic_ns": time.monotonic_ns(),
             }
+            if "traced" in run:
+                body["traced"] = trace(link, run, library, folder, name)
             writer.run(body)
             link.send(
                 {

@@ -21,7 +21,8 @@ STATE = ROOT / ".lab" / LAB
 # What the roles ask apt for on a host.
 PACKAGES = (
     "python3 python3-apt sudo procps iproute2 ca-certificates nftables docker.io iptables apparmor "
-    "dbus containernetworking-plugins dmidecode docker-registry apache2-utils wrk nghttp2-client"
+    "dbus containernetworking-plugins dmidecode docker-registry apache2-utils wrk nghttp2-client "
+    "strace"
 )
 SYSCTLS = ("net.core.somaxconn", "net.ipv4.tcp_tw_reuse", "net.ipv4.ip_forward")
 # Runs on a machine: what a teardown must give back. Files are told by content, users by name.

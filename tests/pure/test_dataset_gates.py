@@ -71,6 +71,28 @@ def test_what_an_arm_grew_to_is_in_its_row_and_a_refusal_is_told(tmp_path: Path)
     assert "not scaled: no room" in grown(None, "no room")["warnings"]
 
 
+def test_counted_system_calls_are_the_measured_deployments_and_a_refusal_is_told(
+    tmp_path: Path,
+) -> None:
+    def traced(body: Body) -> None:
+        body["traced"] = {"measure": body["measure"], "calls": {"proxy": {"read": 7, "write": 8}}}
+
+    def refused(body: Body) -> None:
+        body["traced"] = {"error": "lab-2: strace: ptrace(PTRACE_SEIZE, 7): not permitted"}
+
+    path = STANDARD.write_block(tmp_path, 1, change={1: traced, 2: refused})
+    rows = read_block(path, parse_plan(STANDARD.plan_bytes()))
+    first, second, third = rows.runs
+    assert first["traced_requests"] == first["requests"] > 0
+    assert (second["traced_requests"], third["traced_requests"]) == (None, None)
+    assert "system calls not counted: lab-2: strace" in second["warnings"]
+    own = [row for row in rows.containers if row["run"] == first["run"] and row["calls"]]
+    assert [(row["container"], row["measured"], row["calls"]) for row in own] == [
+        ("proxy", True, '{"read":7,"write":8}')
+    ]
+    assert not any(row["calls"] for row in rows.containers if row["run"] != first["run"])
+
+
 def test_an_open_loop_that_falls_behind_is_told_and_little_is_not_asked(tmp_path: Path) -> None:
     def paced(rate: int) -> Any:
         load = {**STANDARD.load, "rate_rps": rate, "offered": "70 % of peak"}

@@ -215,6 +215,37 @@ def test_what_an_arm_grew_to_is_in_the_block(program: Program) -> None:
     assert run["after"] == {"lab-1": {"n": 1}}, "a host of that name there is not"
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_system_calls_are_counted_on_a_run_of_their_own(program: Program, refused: bool) -> None:
+    ready(program)
+    request = block("echo measured")
+    request["runs"][0]["traced"] = order("echo traced")
+    program.post(**request)
+    said = {
+        "begin": {"error": "ptrace"} if refused else {},
+        "end": {"calls": {"proxy": {"read": 3}}},
+    }
+    asked = []
+    while (message := program.receive())["event"] != "answer":
+        if message["event"] == "snapshot":
+            asked.append(message["when"])
+            program.post(do="snapshots", run=message["run"], snapshots={})
+        elif message["event"] == "trace":
+            asked.append(f"trace {message['when']}")
+            program.post(do="traced", run=message["run"], said=said[message["when"]])
+    _, (_, run), _ = read_lines(program.blocks / message["sealed"]["name"])
+    assert run["measure"]["stdout"] == "measured\n"
+    if refused:
+        assert asked == ["before", "after", "trace begin"]
+        assert run["traced"] == {"error": "ptrace"}
+    else:
+        assert asked == ["before", "after", "trace begin", "trace end"]
+        assert run["traced"]["measure"]["stdout"] == "traced\n"
+        assert run["traced"]["calls"] == {"proxy": {"read": 3}}
+        began = run["traced"]["measure"]["started_monotonic_ns"]
+        assert began > run["finished_monotonic_ns"], "a part of nothing that is timed"
+
+
 def test_one_generator_on_a_host(program: Program, tmp_path: Path) -> None:
     ready(program)
     other = Program(tmp_path)
