@@ -160,6 +160,23 @@ def _of_cell(then: Judged, now: Judged) -> list[Change]:
     ]
 
 
+def margin_of(before: Verdict, after: Verdict) -> float:
+    """The margin of a change, in log units: both noise floors together, and no less than 2 %."""
+    floor = math.hypot(*(math.log1p(one.noise_floor or 0.0) for one in (before, after)))
+    return max(math.log1p(LEAST_MARGIN), floor)
+
+
+def judge_change(
+    old: Floats, new: Floats, delta: float, p_adjusted: float, tests: int
+) -> tuple[Word, Location]:
+    """The verdict on two samples of log ratios, and the shift between them with its interval."""
+    known = bool(old.size and new.size)
+    at95 = shift(old, new, ALPHA) if known else Location(math.nan, None, None, None, 0)
+    at90 = shift(old, new, 2 * ALPHA) if known else at95
+    word, _ = decide(at95, at90, delta, p_adjusted, tests)
+    return word, at95
+
+
 def _change(
     table: Table,
     before: Verdict,
@@ -169,12 +186,9 @@ def _change(
     p_adjusted: float,
     tests: int,
 ) -> Change:
-    floor = math.hypot(*(math.log1p(one.noise_floor or 0.0) for one in (before, after)))
-    delta = max(math.log1p(LEAST_MARGIN), floor)
+    delta = margin_of(before, after)
     known = bool(old.size and new.size)
-    at95 = shift(old, new, ALPHA) if known else Location(math.nan, None, None, None, 0)
-    at90 = shift(old, new, 2 * ALPHA) if known else at95
-    word, _ = decide(at95, at90, delta, p_adjusted, tests)
+    word, at95 = judge_change(old, new, delta, p_adjusted, tests)
     return Change(
         cell=table.cell,
         by=table.by,

@@ -4,7 +4,8 @@
 
 Each line is one kind of noise and one design (tests/pure/simulation.py). Wanted: *different* under
 no difference in at most 5 % of the campaigns (a family of three contrasts), *equivalent* at the
-margin in at most 5 %, *different* in at least 90 % at the margin plus twice the half-width, and
+margin in at most 5 %, a change between two campaigns where there is none in at most 5 % of pairs
+(`compare OLD NEW`), *different* in at least 90 % at the margin plus twice the half-width, and
 intervals that hold the truth in at least 93 % (more than 97 % is allowed). A campaign is stopped by
 precision, as the engine does it, so what stopping does to the rates is in them.
 
@@ -61,13 +62,15 @@ def show(found: list[Rates]) -> None:
     """A line a simulation, what is out of bounds marked."""
     print(
         f"{'noise':<22} {'deploym.':>8} {'sharing':>7} {'blocks':>6} {'+-':>6} "
-        f"{'false diff.':>11} {'false equiv.':>12} {'power':>6} {'at':>6} {'coverage':>8}"
+        f"{'false diff.':>11} {'false equiv.':>12} {'false change':>12} {'power':>6} {'at':>6} "
+        f"{'coverage':>8}"
     )
     for one in found:
         print(
             f"{one.noise.name:<22} {one.noise.deployment:>8.1f} {one.design.sharing:>7} "
             f"{one.blocks:>6.1f} {one.half_width:>6.1%} {one.false_different:>11.1%} "
-            f"{one.false_equivalent:>12.1%} {one.power:>6.1%} {one.effect:>6.1%} "
+            f"{one.false_equivalent:>12.1%} {one.false_changed:>12.1%} {one.power:>6.1%} "
+            f"{one.effect:>6.1%} "
             f"{one.coverage:>8.1%}  {', '.join(one.faults())}"
         )
 

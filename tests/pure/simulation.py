@@ -20,10 +20,12 @@ from scipy import stats
 from scipy.signal import lfilter
 
 from analysis.contrast import Cell, Pairs
-from analysis.estimate import Floats, Location, hodges_lehmann, noise_floor
+from analysis.estimate import Floats, Location, hodges_lehmann, holm, noise_floor
 from analysis.metric import primary_of
+from analysis.newer import judge_change, margin_of
 from analysis.noise import LEAST_MARGIN
 from analysis.precision import width
+from analysis.two_samples import rank_sum_p
 from analysis.verdict import Contrast, Verdict, judge_all
 
 TRANCHES: Final = (12, 18, 24, 30)
@@ -173,7 +175,8 @@ class Rates:
     """What a simulation found. Rates are of campaigns; ``coverage`` is of intervals.
 
     ``power`` is the rate of *different* at ``effect``, the usual margin plus twice the usual
-    half-width.
+    half-width. ``false_changed``: of pairs of campaigns, one after the other, those in which an arm
+    is *different* from before.
     """
 
     noise: Noise
@@ -186,6 +189,7 @@ class Rates:
     coverage: float
     half_width: float
     blocks: float
+    false_changed: float
 
     def faults(self) -> list[str]:
         """What is outside its bound, by more than chance can do in so many campaigns."""
@@ -193,6 +197,7 @@ class Rates:
             "false different": self.false_different > self._allowed(0.05, self.campaigns),
             "false equivalent": self.false_equivalent > self._allowed(0.05, self.campaigns),
             "power": 1 - self.power > self._allowed(0.10, self.campaigns),
+            "false changed": self.false_changed > self._allowed(0.05, self.campaigns // 2),
             "coverage": 1 - self.coverage > self._allowed(0.07, self.campaigns),
         }
         return [name for name, is_wrong in wrong.items() if is_wrong]
@@ -220,7 +225,17 @@ def rates(noise: Noise, design: Design, count: int, seed: int) -> Rates:
         coverage=_share(covered),
         half_width=half_width,
         blocks=float(np.mean([one.n for one in found])),
+        false_changed=_share(map(_changed, found[::2], found[1::2])),
     )
+
+
+def _changed(then: Judged, now: Judged) -> bool:
+    """Whether ``compare OLD NEW`` finds that an arm is not what it was."""
+    pairs = list(zip(then.units, now.units, strict=True))
+    adjusted = holm([rank_sum_p(*pair) for pair in pairs])
+    delta = margin_of(then.verdicts[0], now.verdicts[0])
+    judged = (judge_change(*pair, delta, p, ARMS) for pair, p in zip(pairs, adjusted, strict=True))
+    return any(word == "different" for word, _ in judged)
 
 
 def _share(values: Sequence[bool] | Iterator[bool]) -> float:

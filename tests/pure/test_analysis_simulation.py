@@ -12,6 +12,7 @@ def test_the_rates_are_within_their_bounds(noise: Noise) -> None:
     found = rates(noise.with_deployments(0.5), Design(), 100, seed=20261122)
     assert found.faults() == []
     assert found.false_different <= 0.05
+    assert found.false_changed <= 0.05
     assert found.coverage >= 0.93
     assert found.power >= 0.9
 
