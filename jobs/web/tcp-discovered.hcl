@@ -1,1 +1,2 @@
-path = "tcp-discovered"
+path          = "tcp-discovered"
+instances_max = 4
