@@ -1,0 +1,292 @@
+"""workloads/ipc: every mechanism and mode, its limits, ends that are killed, names left behind.
+
+Each test runs with the program as it ships and with one that stops at the first wrong access.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+SOURCES: Final = sorted((Path(__file__).parents[2] / "workloads" / "ipc").glob("*.c"))
+STRICT: Final = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror")
+SANITIZE: Final = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+WAIT_S: Final = 60
+MECHANISMS: Final = (
+    "pipe", "fifo", "posix-queue", "system-v-queue", "memory-spin", "memory-futex",
+    "memory-eventfd", "mapped-file", "locked-file", "unix-stream", "unix-seqpacket",
+    "unix-datagram", "unix-abstract", "socketpair", "tcp", "udp", "vsock",
+)  # fmt: skip
+CONNECTING: Final = {"unix-stream", "unix-seqpacket", "unix-abstract", "tcp", "vsock"}
+SOME: Final = ("--time", "0.02", "--latency", "64", "--throughput", "1,4096")
+
+
+@pytest.fixture(scope="module", params=["plain", "sanitized"])
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ipc") / "ipc"
+    flags = (*STRICT, *(SANITIZE if request.param == "sanitized" else ()))
+    subprocess.run(["gcc", *flags, "-o", path, *SOURCES], check=True, timeout=120)
+    return path
+
+
+def lines_of(result: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def measure(program: Path, *arguments: str, code: int = 0) -> list[dict[str, Any]]:
+    result = subprocess.run(
+        [program, "measure", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    assert result.returncode == code, (result.stdout, result.stderr)
+    return lines_of(result)
+
+
+def left_behind(directory: Path) -> list[str]:
+    """Whatever a mechanism made under a name that follows from this directory."""
+    found = directory.stat()
+    mark = f"socklab-ipc-{found.st_dev:x}-{found.st_ino:x}-"
+    shared = [path.name for path in Path("/dev/shm").iterdir() if path.name.startswith(mark)]
+    key = (ord("q") << 24) | ((found.st_dev & 0xFF) << 16) | (found.st_ino & 0xFFFF)
+    queues = [
+        line.split()[1]
+        for line in Path("/proc/sysvipc/msg").read_text().splitlines()[1:]
+        if int(line.split()[0]) & 0xFFFFFFFF == key
+    ]
+    return [*sorted(path.name for path in directory.iterdir()), *shared, *queues]
+
+
+@contextlib.contextmanager
+def serving(program: Path, directory: Path) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [program, "serve", directory], stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_the_mechanisms_are_named(program: Path) -> None:
+    result = subprocess.run([program, "list"], capture_output=True, text=True, check=True)
+    listed = lines_of(result)
+    assert tuple(one["mechanism"] for one in listed) == MECHANISMS
+    assert {one["mechanism"] for one in listed if one["connects"]} == CONNECTING
+    assert {one["shares"] for one in listed} == {"", "ipc", "network"}
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["forked", "apart"])
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_every_mechanism_is_measured_or_says_why_not(
+    program: Path, tmp_path: Path, mechanism: str, own: bool
+) -> None:
+    with serving(program, tmp_path) if own else contextlib.nullcontext():
+        asked = (mechanism, str(tmp_path), *SOME, "--connect", *(() if own else ("--fork",)))
+        if mechanism == "vsock" and not Path("/sys/module/vsock_loopback").exists():
+            (only,) = measure(program, *asked, code=3)
+            assert only["state"] == "unavailable"
+            assert only["errno"] == "ENOENT"
+            assert "vsock_loopback" in only["allow"]
+            return
+        opened, latency, small, large, connect, ended = measure(program, *asked)
+    assert opened["state"] == "opened"
+    assert opened["mechanism"] == mechanism
+    assert 0 < opened["clock_ns"] < 100_000
+    assert sum(count for _, count in latency["histogram"]) == latency["count"] > 0
+    values = [ns for ns, _ in latency["histogram"]]
+    assert values == sorted(values)
+    assert latency["least_ns"] <= latency["most_ns"]
+    for cell, size in ((small, 1), (large, 4096)):
+        assert (cell["mode"], cell["bytes"], cell["state"]) == ("throughput", size, "measured")
+        assert cell["count"] > 0
+        assert cell["ns"] > 0
+        assert cell["lost"] == 0 or mechanism == "udp"
+    if mechanism in CONNECTING:
+        assert sum(count for _, count in connect["histogram"]) == connect["count"] > 0
+    else:
+        assert connect == {"mode": "connect", "state": "not_applicable"}
+    assert ended == {"state": "ended"}
+    assert [name for name in left_behind(tmp_path) if name != "meeting"] == []
+
+
+def test_a_child_that_serves_uses_cpu_too(program: Path, tmp_path: Path) -> None:
+    _, cell, _ = measure(
+        program, "pipe", str(tmp_path), "--fork", "--time", "0.3", "--throughput", "65536"
+    )
+    measuring, serving_end = cell["cpu_ns"]
+    assert measuring > 0
+    assert serving_end > 0
+    assert min(cell["switches"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "limit"),
+    [
+        ("posix-queue", "fs.mqueue.msgsize_max"),
+        ("system-v-queue", "kernel.msgmax"),
+        ("unix-datagram", "net.core.wmem_default"),
+        ("udp", "datagram"),
+    ],
+)
+def test_a_message_beyond_the_limit_is_reported_and_not_tried(
+    program: Path, tmp_path: Path, mechanism: str, limit: str
+) -> None:
+    _, cell, ended = measure(
+        program, mechanism, str(tmp_path), "--fork", "--time", "0.02", "--throughput", "1048576"
+    )
+    assert cell["state"] == "too_large"
+    assert 0 < cell["limit_bytes"] < 1048576
+    assert limit in cell["limit"]
+    assert ended == {"state": "ended"}
+    at_limit = str(cell["limit_bytes"])
+    _, cell, _ = measure(
+        program, mechanism, str(tmp_path), "--fork", "--time", "0.02", "--throughput", at_limit
+    )
+    assert cell["count"] > 0
+
+
+@pytest.mark.parametrize("killed", ["serving", "measuring"])
+@pytest.mark.parametrize("mechanism", [one for one in MECHANISMS if one != "vsock"])
+def test_who_is_left_ends_soon_and_leaves_nothing(
+    program: Path, tmp_path: Path, mechanism: str, killed: str
+) -> None:
+    with (
+        serving(program, tmp_path) as server,
+        subprocess.Popen(
+            [program, "measure", mechanism, tmp_path, "--time", "30", "--latency", "64"],
+            stdout=subprocess.PIPE, text=True,
+        ) as client,
+    ):  # fmt: skip
+        assert client.stdout is not None
+        # Long enough to be in the middle; the test holds wherever the blow lands.
+        time.sleep(0.15)
+        if killed == "serving":
+            server.kill()
+            output = client.communicate(timeout=WAIT_S)[0]
+            assert client.returncode == 1
+            failed = json.loads(output.splitlines()[-1])
+            assert failed["state"] == "failed"
+            assert failed["text"]
+        else:
+            client.kill()
+            assert server.stderr is not None
+            said = json.loads(server.stderr.readline())
+            assert said["command"] == "serve"
+            # It goes on with the next one.
+            measure(program, mechanism, str(tmp_path), *SOME)
+        assert [name for name in left_behind(tmp_path) if name != "meeting"] == []
+
+
+@pytest.mark.parametrize("mechanism", ["fifo", "posix-queue", "system-v-queue", "memory-futex"])
+def test_what_two_killed_ends_left_is_found_and_removed(
+    program: Path, tmp_path: Path, mechanism: str
+) -> None:
+    with serving(program, tmp_path) as server:
+        client = subprocess.Popen(
+            [program, "measure", mechanism, tmp_path, "--time", "30", "--latency", "64"]
+        )
+        time.sleep(0.15)
+        server.send_signal(signal.SIGSTOP)  # so that it cannot tidy up after the client
+        client.kill()
+        client.wait(WAIT_S)
+        server.kill()
+        server.wait(WAIT_S)
+    subprocess.run([program, "clean", tmp_path], check=True)
+    assert left_behind(tmp_path) == []
+    measure(program, mechanism, str(tmp_path), "--fork", *SOME)
+
+
+def test_a_stranger_in_the_pipe_is_noticed(program: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [program, "measure", "fifo", tmp_path, "--fork", "--time", "30", "--latency", "4096"],
+        stdout=subprocess.PIPE, text=True,
+    ) as client:  # fmt: skip
+        path = tmp_path / "fifo-to"
+        while not path.exists():
+            time.sleep(0.01)
+        time.sleep(0.2)
+        stranger = os.open(path, os.O_WRONLY)
+        os.write(stranger, b"\x07" * 4096)
+        os.close(stranger)
+        output = client.communicate(timeout=WAIT_S)[0]
+        assert client.returncode == 1
+    failed = json.loads(output.splitlines()[-1])
+    assert failed["state"] == "failed"
+    assert "came as" in failed["text"]
+
+
+def test_a_serving_end_that_is_asked_to_end_tidies_up(program: Path, tmp_path: Path) -> None:
+    with serving(program, tmp_path) as server:
+        measure(program, "unix-stream", str(tmp_path), *SOME)
+        server.terminate()
+        assert server.wait(WAIT_S) == 0
+    assert left_behind(tmp_path) == []
+
+
+def test_a_measuring_end_waits_for_the_serving_one(program: Path, tmp_path: Path) -> None:
+    late = threading.Timer(0.5, lambda: None)
+    late.start()
+    with subprocess.Popen(
+        [program, "measure", "pipe", tmp_path, *SOME], stdout=subprocess.PIPE, text=True
+    ) as client:
+        late.join()
+        with serving(program, tmp_path):
+            output = client.communicate(timeout=WAIT_S)[0]
+    assert client.returncode == 0, output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "expected measure MECHANISM DIRECTORY"),
+        (("measure", "telepathy", "/tmp", "--latency", "1"), "telepathy: no such mechanism"),
+        (("measure", "pipe", "/tmp"), "nothing to measure"),
+        (("measure", "pipe", "/tmp", "--latency", "0"), "from 1 to 1048576, not '0'"),
+        (("measure", "pipe", "/tmp", "--latency", "1;2"), "separated by commas"),
+        (("measure", "pipe", "/tmp", "--latency", "1048577"), "from 1 to 1048576"),
+        (("measure", "pipe", "/tmp", "--latency", "1", "--time", "soon"), "seconds from 0.01"),
+        (("measure", "pipe", "/tmp", "--latency", "1", "--cpus", "0,1"), "only with --fork"),
+        (("measure", "pipe", "/tmp", "--latency", "1", "--fork", "--cpus", "0"), "MEASURING,SERV"),
+    ],
+)
+def test_bad_arguments_are_refused(program: Path, arguments: tuple[str, ...], said: str) -> None:
+    result = subprocess.run(
+        [program, *arguments], capture_output=True, text=True, timeout=WAIT_S, check=False
+    )
+    assert result.returncode == 2
+    assert said in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_directory_that_is_not_there_is_named(program: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    (only,) = measure(program, "fifo", str(missing), "--fork", "--latency", "1", code=3)
+    assert (only["state"], only["errno"]) == ("unavailable", "ENOENT")
+
+
+def test_a_path_that_is_too_long_for_a_socket_is_reported(program: Path, tmp_path: Path) -> None:
+    long = tmp_path / ("d" * 100)
+    long.mkdir()
+    (only,) = measure(program, "unix-stream", str(long), "--fork", "--latency", "1", code=1)
+    assert only["state"] == "failed"
+    assert "at most 107" in only["text"]
+
+
+def test_a_cpu_that_is_not_there_is_refused_with_its_errno(program: Path, tmp_path: Path) -> None:
+    (only,) = measure(
+        program, "pipe", str(tmp_path), "--fork", "--cpus", "1000,0", "--latency", "1", code=3
+    )
+    assert (only["call"], only["errno"]) == ("sched_setaffinity", "EINVAL")

@@ -1,0 +1,259 @@
+/*
+ * The meeting: a Unix seqpacket socket, DIRECTORY/meeting, over which the ends agree on what comes
+ * next and pass descriptors; and the patience of every wait. A tick every 0.2 s interrupts whatever
+ * call an end is in. It then looks whether the other is still there and whether the time is over,
+ * so that a killed peer is noticed in every mechanism, those included that never say so.
+ */
+#define _GNU_SOURCE
+#include "ipc.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { MAGIC = 0x534c4950, TICK_US = 200000, JOIN_S = 10 };
+static const uint64_t GRACE_NS = 10000000000u; /* beyond a cell's own time */
+
+static int meeting = -1;
+static volatile sig_atomic_t tick, told_to_end;
+static uint64_t deadline_ns; /* 0: wait for ever */
+
+static void on_tick(int number)
+{
+    (void)number;
+    tick = 1;
+}
+
+/* Ticks later too: the call that is to be interrupted may only be about to begin. */
+static void on_end(int number)
+{
+    (void)number;
+    told_to_end = 1;
+    alarm(1);
+}
+
+static bool address_of(const char *directory, struct sockaddr_un *address)
+{
+    char path[NAME_BYTES];
+    if (!path_in(directory, "meeting", path))
+        return false;
+    memset(address, 0, sizeof *address);
+    address->sun_family = AF_UNIX;
+    memcpy(address->sun_path, path, sizeof path);
+    return true;
+}
+
+bool meeting_listen(const char *directory, int *fd)
+{
+    struct sockaddr_un address;
+    if (!address_of(directory, &address))
+        return false;
+    *fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (*fd < 0)
+        return refused("socket", NULL);
+    unlink(address.sun_path);
+    /* Another user's client must be able to come: the directory says who may. */
+    if (bind(*fd, (struct sockaddr *)&address, sizeof address) != 0 ||
+        chmod(address.sun_path, 0666) != 0 || listen(*fd, 4) != 0)
+        return refused("bind", "a directory that this user may write");
+    return true;
+}
+
+void meeting_forget(const char *directory)
+{
+    struct sockaddr_un address;
+    if (address_of(directory, &address))
+        unlink(address.sun_path);
+}
+
+bool meeting_accept(int listener, int *fd)
+{
+    do
+        *fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    while (*fd < 0 && errno == EINTR && !told_to_end);
+    return *fd >= 0 || refused("accept", NULL);
+}
+
+/* The serving end may still be starting. */
+bool meeting_join(const char *directory, int *fd)
+{
+    struct sockaddr_un address;
+    if (!address_of(directory, &address))
+        return false;
+    *fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (*fd < 0)
+        return refused("socket", NULL);
+    uint64_t until = now_ns() + JOIN_S * 1000000000ull;
+    while (connect(*fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        if ((errno != ENOENT && errno != ECONNREFUSED && errno != EINTR) || now_ns() > until)
+            return refused("connect", "a serving end in this directory: ipc serve DIRECTORY");
+        poll(NULL, 0, 20);
+    }
+    return true;
+}
+
+/* Without SA_RESTART: calls are to return. */
+void signals_begin(void)
+{
+    struct sigaction on[] = {{.sa_handler = on_tick}, {.sa_handler = on_end}, {.sa_handler = SIG_IGN}};
+    sigaction(SIGALRM, &on[0], NULL);
+    sigaction(SIGTERM, &on[1], NULL);
+    sigaction(SIGINT, &on[1], NULL);
+    sigaction(SIGPIPE, &on[2], NULL);
+}
+
+bool told_to_stop(void)
+{
+    return told_to_end;
+}
+
+void meeting_begin(int fd)
+{
+    meeting = fd;
+}
+
+void patience_begin(uint64_t time_ns)
+{
+    struct itimerval each = {{0, TICK_US}, {0, TICK_US}};
+    deadline_ns = now_ns() + time_ns + GRACE_NS;
+    setitimer(ITIMER_REAL, &each, NULL);
+}
+
+void patience_end(void)
+{
+    struct itimerval never = {{0, 0}, {0, 0}};
+    setitimer(ITIMER_REAL, &never, NULL);
+    deadline_ns = 0;
+    tick = 0;
+}
+
+bool ticked(void)
+{
+    return tick;
+}
+
+bool meeting_waits(void)
+{
+    struct pollfd one = {.fd = meeting, .events = POLLIN};
+    return poll(&one, 1, 0) > 0;
+}
+
+static bool told_trouble(struct letter *letter)
+{
+    static char call[sizeof letter->call], allow[sizeof letter->text];
+    letter->call[sizeof letter->call - 1] = letter->text[sizeof letter->text - 1] = 0;
+    if (!letter->number)
+        return went_wrong("%s", letter->text);
+    memcpy(call, letter->call, sizeof call);
+    memcpy(allow, letter->text, sizeof allow);
+    errno = letter->number;
+    return refused(call, allow[0] ? allow : NULL);
+}
+
+/* Why the other end left, where it said so before it did. */
+static bool last_words(void)
+{
+    struct letter letter;
+    if (recv(meeting, &letter, sizeof letter, MSG_DONTWAIT) == sizeof letter &&
+        letter.magic == MAGIC && letter.word == NO)
+        return told_trouble(&letter);
+    return went_wrong("the other end is gone");
+}
+
+bool go_on(void)
+{
+    struct pollfd one = {.fd = meeting, .events = POLLRDHUP};
+    if (told_to_end)
+        return went_wrong("told to end");
+    if (!tick)
+        return true;
+    tick = 0;
+    if (poll(&one, 1, 0) > 0 && one.revents & (POLLHUP | POLLRDHUP | POLLERR))
+        return last_words();
+    if (deadline_ns && now_ns() > deadline_ns)
+        return went_wrong("nothing moved until the time limit");
+    return true;
+}
+
+bool meeting_send(struct letter *letter, const int *passed, int passed_count)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof(int) * MOST_PASSED)];
+        struct cmsghdr aligned;
+    } control = {{0}};
+    struct iovec part = {letter, sizeof *letter};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    letter->magic = MAGIC;
+    if (passed_count > 0) {
+        size_t bytes = sizeof(int) * (size_t)passed_count;
+        message.msg_control = control.bytes;
+        message.msg_controllen = CMSG_SPACE(bytes);
+        struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+        head->cmsg_level = SOL_SOCKET;
+        head->cmsg_type = SCM_RIGHTS;
+        head->cmsg_len = CMSG_LEN(bytes);
+        memcpy(CMSG_DATA(head), passed, bytes);
+    }
+    while (sendmsg(meeting, &message, MSG_NOSIGNAL) < 0)
+        if (errno != EINTR)
+            return errno == EPIPE ? went_wrong("the other end is gone") : refused("sendmsg", NULL);
+        else if (!go_on())
+            return false;
+    return true;
+}
+
+/* Tells the other end of this one's trouble. */
+void meeting_refuse(void)
+{
+    struct letter letter = {.word = NO, .number = trouble.number};
+    const char *text = trouble.number ? trouble.allow : trouble.text;
+    snprintf(letter.call, sizeof letter.call, "%s", trouble.call ? trouble.call : "");
+    snprintf(letter.text, sizeof letter.text, "%s", text ? text : "");
+    meeting_send(&letter, NULL, 0);
+}
+
+/* The letters of an older or newer program have another size or magic. */
+bool meeting_receive(struct letter *letter, enum word expected, int *passed, int *passed_count)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof(int) * MOST_PASSED)];
+        struct cmsghdr aligned;
+    } control;
+    struct iovec part = {letter, sizeof *letter};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
+                             .msg_controllen = sizeof control.bytes};
+    ssize_t got;
+    while ((got = recvmsg(meeting, &message, MSG_CMSG_CLOEXEC)) < 0)
+        if (errno != EINTR)
+            return errno == ECONNRESET ? went_wrong("the other end is gone")
+                                       : refused("recvmsg", NULL);
+        else if (!go_on())
+            return false;
+    if (got == 0)
+        return went_wrong("the other end is gone");
+    for (struct cmsghdr *head = CMSG_FIRSTHDR(&message); head; head = CMSG_NXTHDR(&message, head)) {
+        int count = (int)((head->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        for (int i = 0; i < count; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(head) + sizeof(int) * (size_t)i, sizeof fd);
+            if (passed && *passed_count < MOST_PASSED)
+                passed[(*passed_count)++] = fd;
+            else
+                close(fd);
+        }
+    }
+    if (got != sizeof *letter || letter->magic != MAGIC)
+        return went_wrong("the other end is another version of ipc");
+    if (letter->word == NO)
+        return told_trouble(letter);
+    if (expected != ANY && letter->word != expected)
+        return went_wrong("the other end said %u where %u was expected", letter->word, expected);
+    return true;
+}
