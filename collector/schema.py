@@ -58,6 +58,7 @@ RECORD: Final = _table(
     ("errors_ignored", "int64", "", "failed statements that it was told to ignore (sysbench)"),
     ("errors_reconnect", "int64", "", "connections made again after a failure (sysbench)"),
     ("requests_keepalive", "int64", "", "requests on a kept-alive connection (ab -k)"),
+    ("unavailable", "string", "", "why the kernel forbids what was to be measured (ipc)"),
     ("throughput_rps", "float64", "1/s", "requests per second, as printed"),
     ("transfer_bytes", "int64", "B", "bytes read (stream: payload received)"),
     ("transfer_bytes_per_s", "float64", "B/s", "transfer rate, as printed"),
@@ -222,6 +223,29 @@ CONTAINERS: Final = _table(
     ("calls", "string", "", "JSON: system call -> number in the traced run; null without one"),
 )
 
+# What one run of a tool that measures several things in turn says of each (ipc).
+CELL: Final = _table(
+    ("mode", "string", "", "latency (round trips), throughput (one way), connect"),
+    ("message_bytes", "int64", "B", "size of a message; null for connections"),
+    ("state", "string", "", "measured, too_large (above the mechanism's limit), not_applicable"),
+    ("reason", "string", "", "the limit, and whose it is; else null"),
+    ("count", "int64", "", "round trips, messages that arrived, or connections"),
+    ("lost", "int64", "", "messages that did not arrive (datagrams)"),
+    ("duration_s", "float64", "s", "time of the cell: throughput the serving end's"),
+    ("rate_per_s", "float64", "1/s", "count over duration_s"),
+    ("transfer_bytes_per_s", "float64", "B/s", "throughput: message_bytes times rate_per_s"),
+    ("clock_s", "float64", "s", "reading the clock, which was taken from every latency"),
+    ("latency_min_s", "float64", "s", "smallest round trip, or connect()"),
+    ("latency_p50_s", "float64", "s", "median; null below 200 samples"),
+    ("latency_p90_s", "float64", "s", "90th percentile; null below 1,000 samples"),
+    ("latency_p99_s", "float64", "s", "99th percentile; null below 10,000 samples"),
+    ("latency_max_s", "float64", "s", "largest"),
+    ("cpu_measuring_s", "float64", "s", "CPU of the measuring process in the cell"),
+    ("cpu_serving_s", "float64", "s", "CPU of the serving process in the cell"),
+    ("switches_measuring", "int64", "", "its context switches"),
+    ("switches_serving", "int64", "", "its context switches"),
+)
+
 HISTOGRAMS: Final = _table(
     ("run", "string", "", "run id"),
     ("attempt", "int64", "", "attempt"),
@@ -294,3 +318,4 @@ TABLES: Final[Mapping[str, tuple[Column, ...]]] = {
 }
 
 RECORD_FIELDS: Final = tuple(column.name for column in RECORD)
+CELL_FIELDS: Final = tuple(column.name for column in CELL)

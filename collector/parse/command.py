@@ -1,6 +1,7 @@
 """``python -m collector parse``: one JSON object a line for each output found in the files.
 
-``{"file": ..., "index": 0, "record": {...}}``, or in place of the record
+``{"file": ..., "index": 0, "record": {...}}``, with ``"cells": [{...}, ...]`` beside it for a tool
+that measures several things in turn, or in place of the record
 ``"error": {"line": 12, "reason": "..."}``. Exit code 0; 1 if an output was refused or a file holds
 none; 2 for wrong usage or a file that cannot be read (the others are still read).
 
@@ -32,6 +33,7 @@ _BEGINS: Final = {
     "ab": "'This is ApacheBench, ...'",
     "sysbench": "'sysbench ... (using ...'",
     "stream": "'{\"stream\": 1, ...'",
+    "ipc": '\'{"ipc":"1.0.0", ...\'',
 }
 
 Result: TypeAlias = Record | ParseError
@@ -89,6 +91,8 @@ def _as_json(name: str, index: int, result: Result) -> str:
     body: dict[str, object] = {"file": name, "index": index}
     if isinstance(result, Record):
         body["record"] = result.as_dict()
+        if result.cells:
+            body["cells"] = [cell.as_dict() for cell in result.cells]
     else:
         body["error"] = {"line": result.line, "reason": result.reason}
     return json.dumps(body, allow_nan=False)

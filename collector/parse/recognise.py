@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from collector.parse import ab, h2load, stream, sysbench, sysbench_report, wrk
+from collector.parse import ab, h2load, ipc, stream, sysbench, sysbench_report, wrk
 from collector.parse.record import ParseError, Record
 
-_NOT_READ: Final = "its outputs are not read (those of wrk, ab, h2load, sysbench and stream are)"
+_READ: Final = "wrk, ab, h2load, sysbench, stream and ipc"
+_NOT_READ: Final = f"its outputs are not read (those of {_READ} are)"
 # What a mailer, a terminal log or a comment puts before every line.
 # Possessive, or a long line of digits would be tried in countless ways.
 _QUOTE: Final = r"(?:[>#|*/;]|[0-9TZ:.,+-]{8,}+|\[[0-9TZ:., +-]++\]|[ \t]++)++"
@@ -26,10 +27,11 @@ _MARKS: Final = re.compile(
     r"|(?P<ab>This is ApacheBench, Version |Server Software: )"
     rf"|(?P<sysbench>{sysbench_report.MARK})"
     rf"|(?P<stream>{stream.MARK})"
+    rf"|(?P<ipc>{ipc.MARK})"
     rf"|(?P<h2load>{h2load.MARK})"
     r"|(?P<html> This is ApacheBench, [^\n]*<br>)"
     rf"|(?P<quoted>{_QUOTE}(?:Running [0-9]+[smh] test @ |This is ApacheBench, |Server Software: "
-    rf"|{sysbench_report.MARK}|{stream.MARK}|{h2load.MARK}))"
+    rf"|{sysbench_report.MARK}|{stream.MARK}|{ipc.MARK}|{h2load.MARK}))"
     r"|(?P<hey>Summary:\n  Total:\t|response-time,DNS\+dialup,)"
     r"|(?P<oha>Summary:\n  Success rate:\t|\{\s*\"summary\": ?\{\s*\"successRate\")"
     r"|(?P<fortio>\{\s*\"RunType\": ?\")"
@@ -86,6 +88,8 @@ def read(found: Found) -> Record:
                 return h2load.read_h2load(found.text)
             case "stream":
                 return stream.read_stream(found.text)
+            case "ipc":
+                return ipc.read_ipc(found.text)
             case "html":
                 raise ParseError(1, "html: the tables of ab -w are not read; run ab without -w")
             case "quoted":

@@ -38,8 +38,44 @@ class ParseError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One of several things that a run measured. ``collector.schema.CELL`` has the fields.
+
+    ``histogram`` has (latency in ns, count), rising; empty for what has no latencies.
+    """
+
+    mode: str
+    message_bytes: int | None
+    state: str
+    reason: str | None = None
+    count: int | None = None
+    lost: int | None = None
+    duration_s: float | None = None
+    rate_per_s: float | None = None
+    transfer_bytes_per_s: float | None = None
+    clock_s: float | None = None
+    latency_min_s: float | None = None
+    latency_p50_s: float | None = None
+    latency_p90_s: float | None = None
+    latency_p99_s: float | None = None
+    latency_max_s: float | None = None
+    cpu_measuring_s: float | None = None
+    cpu_serving_s: float | None = None
+    switches_measuring: int | None = None
+    switches_serving: int | None = None
+    histogram: tuple[tuple[int, int], ...] = ()
+
+    def as_dict(self) -> dict[str, str | int | float | None]:
+        """Return the fields by name, in the schema's order, the histogram not among them."""
+        return {name: getattr(self, name) for name in schema.CELL_FIELDS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One output of a load tool. ``collector.schema.RECORD`` says what each field means."""
+    """One output of a load tool. ``collector.schema.RECORD`` says what each field means.
+
+    ``cells`` are what a tool measured one after another that measures several things in a run.
+    """
 
     tool: str
     tool_version: str | None = None
@@ -60,6 +96,7 @@ class Record:
     errors_ignored: int | None = None
     errors_reconnect: int | None = None
     requests_keepalive: int | None = None
+    unavailable: str | None = None
     throughput_rps: float | None = None
     transfer_bytes: int | None = None
     transfer_bytes_per_s: float | None = None
@@ -79,6 +116,7 @@ class Record:
     latency_corrected_p75_s: float | None = None
     latency_corrected_p90_s: float | None = None
     latency_corrected_p99_s: float | None = None
+    cells: tuple[Cell, ...] = ()
 
     def as_dict(self) -> dict[str, str | int | float | None]:
         """Return the fields by name, in the schema's order."""

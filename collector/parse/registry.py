@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from collector.parse import ab, h2load, stream, sysbench, wrk
+from collector.parse import ab, h2load, ipc, stream, sysbench, wrk
 from collector.parse.tool import LoadTool
 
 _ALL: Final[tuple[LoadTool, ...]] = (
     ab.TOOL,
     h2load.TOOL,
+    ipc.TOOL,
     stream.TOOL,
     sysbench.TOOL,
     wrk.TOOL,

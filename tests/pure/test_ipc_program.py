@@ -28,7 +28,7 @@ MECHANISMS: Final = (
     "unix-datagram", "unix-abstract", "socketpair", "tcp", "udp", "vsock",
 )  # fmt: skip
 CONNECTING: Final = {"unix-stream", "unix-seqpacket", "unix-abstract", "tcp", "vsock"}
-SOME: Final = ("--time", "0.02", "--latency", "64", "--throughput", "1,4096")
+SOME: Final = ("--time", "0.06", "--latency", "64", "--throughput", "1,4096")
 
 
 @pytest.fixture(scope="module", params=["plain", "sanitized"])

@@ -1,6 +1,7 @@
 """Real outputs of every tool against the exact records expected of them.
 
-They are of wrk 4.1.0, ab 2.4.71, h2load 1.52.0, sysbench 1.0.20 on MariaDB 10.11, and stream 1.0.0.
+They are of wrk 4.1.0, ab 2.4.71, h2load 1.52.0, sysbench 1.0.20 on MariaDB 10.11, stream 1.0.0
+and ipc 1.0.0.
 
 ``<name>.json`` beside an output holds ``outputs``, what is read from standard output alone, and
 ``run``, the record together with the tool's own file where there is one, and ``argv``
@@ -21,6 +22,7 @@ from collector import schema
 from collector.parse import TOOLS, ParseError, Record
 from collector.parse.command import parse_outputs
 from collector.parse.histogram import parse_histogram
+from collector.parse.record import Cell
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "parse"
 OUTPUTS = sorted(FIXTURES.glob("*/*.txt"))
@@ -32,7 +34,15 @@ ROLES = {
 
 
 def told(record: Record) -> dict[str, object]:
-    return {name: value for name, value in record.as_dict().items() if value is not None}
+    body: dict[str, object] = {
+        name: value for name, value in record.as_dict().items() if value is not None
+    }
+    if record.cells:
+        body["cells"] = [
+            {name: value for name, value in cell.as_dict().items() if value is not None}
+            for cell in record.cells
+        ]
+    return body
 
 
 def files_of(path: Path) -> dict[str, bytes]:
@@ -62,7 +72,8 @@ def test_output_gives_exactly_the_expected_record(path: Path) -> None:
 
 
 def test_record_has_the_fields_of_the_schema() -> None:
-    assert tuple(Record.__dataclass_fields__) == schema.RECORD_FIELDS
+    assert tuple(Record.__dataclass_fields__) == (*schema.RECORD_FIELDS, "cells")
+    assert tuple(Cell.__dataclass_fields__) == (*schema.CELL_FIELDS, "histogram")
     record = Record(tool="wrk", requests=0)
     assert tuple(record.as_dict()) == schema.RECORD_FIELDS
     assert {
@@ -74,7 +85,7 @@ def test_record_has_the_fields_of_the_schema() -> None:
 
 def test_golden_values_have_the_types_of_the_schema() -> None:
     kinds = {"string": str, "int64": int, "float64": float}
-    types = {column.name: kinds[column.kind] for column in schema.RECORD}
+    types = {column.name: kinds[column.kind] for column in (*schema.RECORD, *schema.CELL)}
     for path in OUTPUTS:
         files = files_of(path)
         record = next(iter(parse_outputs(path.read_bytes())))
@@ -82,8 +93,9 @@ def test_golden_values_have_the_types_of_the_schema() -> None:
             record = TOOLS[path.parent.name].parse(path.read_bytes(), files)
         if isinstance(record, ParseError):
             continue
-        for name, value in told(record).items():
-            assert type(value) is types[name], (path, name)
+        for part in (record, *record.cells):
+            for name, value in part.as_dict().items():
+                assert value is None or type(value) is types[name], (path, name)
 
 
 @pytest.mark.parametrize("name", ["histogram", "stall", "threads", "status_503"])

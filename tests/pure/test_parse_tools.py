@@ -92,6 +92,7 @@ FIGURES = {
     "stream/unix_to": "314 MB/s",
     "stream/abstract_both": "65.5 MB/s",
     "stream/refused": None,
+    "ipc/unavailable": None,
     "sysbench/refused": None,
     "ab/refused": None,
     "h2load/stall": "241 requests/s",
@@ -178,8 +179,8 @@ def test_senseless_load_is_refused(fields: dict[str, object], reason: str) -> No
 def test_capabilities_say_what_the_tools_can() -> None:
     can = {name: tool.capabilities for name, tool in TOOLS.items()}
     assert {name for name, one in can.items() if one.histogram} == {"h2load", "sysbench", "wrk"}
-    assert {name for name, one in can.items() if one.inside} == {"stream", "sysbench"}
-    assert {name for name, one in can.items() if one.unix_sockets} == {"stream", "sysbench"}
+    assert {name for name, one in can.items() if one.inside} == {"ipc", "stream", "sysbench"}
+    assert {name for name, one in can.items() if one.unix_sockets} == {"ipc", "stream", "sysbench"}
     for name, tool in TOOLS.items():
         assert tool.name == name
         assert tool.capabilities.open_loop == (name == "h2load")

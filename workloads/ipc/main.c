@@ -13,8 +13,8 @@
  * a child of the measuring one. They meet in DIRECTORY, an empty one of their own, which both must
  * see; `list` says what else the two must share for a mechanism.
  *
- * SIZES are bytes of a message, separated by commas. Each cell (a mode and a size) takes --time
- * seconds, after a tenth of it as warm-up.
+ * SIZES are bytes of a message, separated by commas. The cells (a mode and a size each) share --time
+ * seconds among them, those that the mechanism has; each takes a tenth more before, as warm-up.
  *
  * Output: JSON, a line each: one that opens, one for each cell, one that ends. A latency is a ROUND
  * TRIP in ns, on the measuring end's monotonic clock, and holds one reading of that clock, which
@@ -43,7 +43,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MOST_SIZES = 16, MOST_SECONDS = 3600, WARM_PART = 10 };
+enum { MOST_SIZES = 16, MOST_CELLS = 2 * MOST_SIZES + 1, MOST_SECONDS = 3600, WARM_PART = 10 };
 
 static const char *const MODES[] = {"latency", "throughput", "connect"};
 
@@ -267,29 +267,35 @@ static void print_measured(const struct cell *cell, const struct histogram *hist
     }
 }
 
-static bool one_cell(struct channel *channel, const struct asked *asked, enum mode mode,
-                     size_t bytes, struct histogram *histogram)
+static bool applies(const struct channel *channel, const struct cell *cell)
+{
+    return cell->mode != CONNECT || channel->mechanism->connects;
+}
+
+static bool fits(const struct channel *channel, const struct cell *cell)
+{
+    return cell->mode == CONNECT || !channel->limit || cell->bytes <= channel->limit;
+}
+
+static bool one_cell(struct channel *channel, const struct cell *cell, struct histogram *histogram)
 {
     struct seen here, there;
-    struct cell cell = {mode, bytes, asked->time_ns}, warm = {mode, bytes, 0};
-    warm.time_ns = cell.time_ns / WARM_PART;
-    bool applies = mode != CONNECT || channel->mechanism->connects;
-    bool fits = mode == CONNECT || !channel->limit || bytes <= channel->limit;
-    bool well = !applies || !fits ||
-                (run_cell(channel, &warm, histogram, &here, &there) &&
-                 run_cell(channel, &cell, histogram, &here, &there));
-    printf("{\"mode\":\"%s\"", MODES[mode]);
-    if (mode != CONNECT)
-        printf(",\"bytes\":%zu", bytes);
+    struct cell warm = {cell->mode, cell->bytes, cell->time_ns / WARM_PART};
+    bool well = true;
+    printf("{\"mode\":\"%s\"", MODES[cell->mode]);
+    if (cell->mode != CONNECT)
+        printf(",\"bytes\":%zu", cell->bytes);
     fputs(",", stdout);
-    if (!applies) {
+    if (!applies(channel, cell)) {
         fputs("\"state\":\"not_applicable\"", stdout);
-    } else if (!fits) {
+    } else if (!fits(channel, cell)) {
         printf("\"state\":\"too_large\",\"limit_bytes\":%zu,\"limit\":", channel->limit);
         print_quoted(stdout, channel->limit_is);
-    } else if (well) {
-        print_measured(&cell, histogram, &here, &there);
+    } else if (run_cell(channel, &warm, histogram, &here, &there) &&
+               run_cell(channel, cell, histogram, &here, &there)) {
+        print_measured(cell, histogram, &here, &there);
     } else {
+        well = false;
         fputs("\"state\":\"failed\",", stdout);
         print_trouble(stdout);
     }
@@ -297,15 +303,31 @@ static bool one_cell(struct channel *channel, const struct asked *asked, enum mo
     return well;
 }
 
+static int cells_of(const struct asked *asked, struct cell cells[MOST_CELLS])
+{
+    int count = 0;
+    for (int i = 0; i < asked->latency.count; i++)
+        cells[count++] = (struct cell){.mode = LATENCY, .bytes = asked->latency.bytes[i]};
+    for (int i = 0; i < asked->throughput.count; i++)
+        cells[count++] = (struct cell){.mode = THROUGHPUT, .bytes = asked->throughput.bytes[i]};
+    if (asked->connect)
+        cells[count++] = (struct cell){.mode = CONNECT, .bytes = 1};
+    return count;
+}
+
 static bool all_cells(struct channel *channel, const struct asked *asked,
                       struct histogram *histogram)
 {
-    bool well = true;
-    for (int i = 0; well && i < asked->latency.count; i++)
-        well = one_cell(channel, asked, LATENCY, asked->latency.bytes[i], histogram);
-    for (int i = 0; well && i < asked->throughput.count; i++)
-        well = one_cell(channel, asked, THROUGHPUT, asked->throughput.bytes[i], histogram);
-    return well && (!asked->connect || one_cell(channel, asked, CONNECT, 1, histogram));
+    struct cell cells[MOST_CELLS];
+    int count = cells_of(asked, cells), measured = 0;
+    for (int i = 0; i < count; i++)
+        measured += applies(channel, &cells[i]) && fits(channel, &cells[i]);
+    for (int i = 0; i < count; i++) {
+        cells[i].time_ns = measured ? asked->time_ns / (uint64_t)measured : 0;
+        if (!one_cell(channel, &cells[i], histogram))
+            return false;
+    }
+    return true;
 }
 
 static int measure_at(const struct asked *asked, int meeting)
