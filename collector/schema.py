@@ -253,6 +253,17 @@ HISTOGRAMS: Final = _table(
     ("count", "int64", "", "samples of that latency"),
 )
 
+CELLS: Final = _table(("run", "string", "", "run id"), ("attempt", "int64", "", "attempt")) + CELL
+
+CELL_HISTOGRAMS: Final = _table(
+    ("run", "string", "", "run id"),
+    ("attempt", "int64", "", "attempt"),
+    ("mode", "string", "", "the cell's mode"),
+    ("message_bytes", "int64", "B", "the cell's size; null for connections"),
+    ("value_ns", "int64", "ns", "latency, without the clock's part"),
+    ("count", "int64", "", "samples of that latency"),
+)
+
 BINDINGS: Final = _table(
     ("campaign", "string", "", "campaign id"),
     ("block", "int64", "", "block number"),
@@ -312,6 +323,8 @@ TABLES: Final[Mapping[str, tuple[Column, ...]]] = {
     "runs": RUNS,
     "containers": CONTAINERS,
     "histograms": HISTOGRAMS,
+    "cells": CELLS,
+    "cell_histograms": CELL_HISTOGRAMS,
     "bindings": BINDINGS,
     "files": FILES,
     "proofs": PROOFS,

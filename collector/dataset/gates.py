@@ -59,10 +59,15 @@ class Judgement:
     warnings: tuple[str, ...]
 
 
+def unavailable(row: Row, body: Body, header: Header, observed: Observed) -> str | None:
+    """The kernel and the container allow what was to be measured."""
+    return None if row["unavailable"] is None else f"unavailable {row['unavailable']}"
+
+
 def exit_code(row: Row, body: Body, header: Header, observed: Observed) -> str | None:
-    """The measured invocation ended by itself and said so."""
+    """The measured invocation ended by itself and said so; ``unavailable`` has said why not."""
     code = row["exit_code"]
-    return None if code == 0 else f"exit_code {code}"
+    return None if code == 0 or row["unavailable"] is not None else f"exit_code {code}"
 
 
 def errors(row: Row, body: Body, header: Header, observed: Observed) -> str | None:
@@ -189,6 +194,7 @@ def guest(row: Row, body: Body, header: Header, observed: Observed) -> str | Non
 
 
 GATES: Final[tuple[Gate, ...]] = (
+    unavailable,
     exit_code,
     errors,
     short_run,

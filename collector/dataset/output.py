@@ -21,6 +21,7 @@ from collector.dataset.fields import (
     whole,
 )
 from collector.parse import LoadTool, ParseError
+from collector.parse.record import Cell
 
 BLOB_CAP: Final = 64 * 1024 * 1024
 
@@ -35,6 +36,7 @@ class Output:
 
     record: Mapping[str, Any] = field(default_factory=dict)
     histogram: Sequence[tuple[int, int]] = ()
+    cells: Sequence[Cell] = ()
     refusal: str | None = None
 
 
@@ -50,7 +52,7 @@ def read_output(tools: Mapping[str, LoadTool], name: str, measure: Body, block: 
         files = _files(measure, block)
         stdout = content(measure, "stdout", "stdout_b64")
         record = tool.parse(stdout, files, strings(measure, "argv"))
-        return Output(record.as_dict(), tool.histogram(stdout, files))
+        return Output(record.as_dict(), tool.histogram(stdout, files), record.cells)
     except ParseError as error:
         return Output(refusal=f"{error.reason} (line {error.line})")
     except BlobError as error:

@@ -37,6 +37,7 @@ from collector.dataset.header import (
 from collector.dataset.output import read_output
 from collector.dataset.planned import Planned
 from collector.parse import TOOLS, LoadTool
+from collector.parse.record import Cell
 from collector.schema import QUARANTINED, RECORD_FIELDS
 
 Row = dict[str, Any]
@@ -78,6 +79,8 @@ class BlockRows:
     containers: list[Row] = field(default_factory=list)
     bindings: list[Row] = field(default_factory=list)
     histograms: HistogramRows = field(default_factory=HistogramRows)
+    cells: list[Row] = field(default_factory=list)
+    cell_histograms: list[Row] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +161,23 @@ def _add_run(
     output = read_output(tools, header.tool, measure, place.path)
     row.update(output.record)
     rows.histograms.add(run, output.histogram)
+    _add_cells(rows, run, output.cells)
     observed = observe(body)
     row.update(counters(row, measure, header, deployment, observed))
     _judge(row, body, header, observed, output.refusal)
     rows.runs.append(row)
     calls = maybe_mapping(traced, "calls") or {}
     rows.containers.extend(container_rows(run, header, deployment, observed, calls))
+
+
+def _add_cells(rows: BlockRows, run: str, cells: Sequence[Cell]) -> None:
+    slot = {"run": run, "attempt": rows.attempt}
+    for cell in cells:
+        rows.cells.append({**slot, **cell.as_dict()})
+        which = {**slot, "mode": cell.mode, "message_bytes": cell.message_bytes}
+        rows.cell_histograms.extend(
+            {**which, "value_ns": value, "count": count} for value, count in cell.histogram
+        )
 
 
 def _traced_requests(

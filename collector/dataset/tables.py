@@ -29,7 +29,14 @@ _TYPES: Final = {
     "bool": pa.bool_(),
 }
 # What block files become; the other tables are made anew by each collect.
-PART_TABLES: Final = ("runs", "containers", "histograms", "bindings")
+PART_TABLES: Final = (
+    "runs",
+    "containers",
+    "histograms",
+    "cells",
+    "cell_histograms",
+    "bindings",
+)
 
 
 class RowError(ValueError):
@@ -90,6 +97,8 @@ def block_tables(rows: BlockRows) -> dict[str, pa.Table]:
         "runs": from_rows("runs", rows.runs),
         "containers": from_rows("containers", rows.containers),
         "histograms": histogram_table(rows.histograms, rows.attempt),
+        "cells": from_rows("cells", rows.cells),
+        "cell_histograms": from_rows("cell_histograms", rows.cell_histograms),
         "bindings": from_rows("bindings", rows.bindings),
     }
 

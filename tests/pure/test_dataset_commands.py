@@ -98,7 +98,7 @@ def test_csv_cells_are_no_formulas_and_null_is_empty(tmp_path: Path) -> None:
     assert row["errors_read"] == "0"
     assert {path.name for path in folder.iterdir()} == {
         "runs.csv", "containers.csv", "histograms.csv", "bindings.csv", "files.csv",
-        "proofs.csv",
+        "proofs.csv", "cells.csv", "cell_histograms.csv",
     }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from collector.blockfile import BlockFileError
 from collector.dataset.placement import path_placement
 from collector.dataset.planned import parse_plan
 from collector.dataset.read import BlockRows, read_block
+from collector.dataset.tables import block_tables
 
 MADE = Campaign(blocks=1, peer="lab-3")
 APART = replace(MADE, peer_boot="boot-3")
@@ -286,3 +287,45 @@ def test_tools_that_run_inside(tmp_path: Path, output: str, expected: dict[str, 
     assert {name: row[name] for name in expected} == expected
     assert row["load_cpu_s"] == pytest.approx(0.05 * BETWEEN_S)
     assert (row["run"] in rows.histograms.runs) == (tool == "sysbench")
+
+
+def with_ipc(tmp_path: Path, output: str, exit_code: int = 0) -> BlockRows:
+    made = replace(
+        MADE,
+        profile={"name": "standard", "warmup_s": 1.0, "measure_s": 0.02},
+        load={**MADE.load, "tool": "ipc", "concurrency": 1},
+    )
+
+    def printed(body: Body) -> None:
+        text = (FIXTURES / "ipc" / f"{output}.txt").read_text()
+        body["measure"].update(stdout=text, files={}, cpu_user_s=None, exit_code=exit_code)
+
+    return read(tmp_path, printed, made=made)
+
+
+def test_a_run_of_several_cells_has_a_row_for_each(tmp_path: Path) -> None:
+    rows = with_ipc(tmp_path, "posix_queue")
+    row = rows.runs[0]
+    assert (row["state"], row["reasons"], row["throughput_rps"]) == ("good", None, None)
+    cells = [one for one in rows.cells if one["run"] == row["run"]]
+    assert [(one["mode"], one["message_bytes"], one["state"]) for one in cells] == [
+        ("latency", 64, "measured"),
+        ("throughput", 4096, "measured"),
+        ("throughput", 32768, "too_large"),
+        ("connect", None, "not_applicable"),
+    ]
+    assert row["requests"] == sum(one["count"] or 0 for one in cells)
+    samples = [one["count"] for one in rows.cell_histograms if one["run"] == row["run"]]
+    assert sum(samples) == cells[0]["count"]
+    for table in ("cells", "cell_histograms"):
+        assert block_tables(rows)[table].num_rows == len(getattr(rows, table))
+
+
+def test_a_forbidden_mechanism_is_invalid_with_its_reason_and_no_figure(tmp_path: Path) -> None:
+    rows = with_ipc(tmp_path, "unavailable", exit_code=3)
+    row = rows.runs[0]
+    assert row["state"] == "invalid"
+    assert row["reasons"].startswith("unavailable access vsock_loopback: ENOENT")
+    assert "exit_code" not in row["reasons"]
+    assert row["requests"] is None
+    assert not [one for one in rows.cells if one["run"] == row["run"]]

@@ -66,7 +66,7 @@ def test_every_table_has_its_columns(places: Places) -> None:
     for table, columns in TABLES.items():
         found = load_table(places.dataset, index, table)
         assert found.schema.names == [column.name for column in columns]
-        assert found.num_rows > 0
+        assert (found.num_rows > 0) == ("cell" not in table)  # no tool here measures cells
     assert load_table(places.dataset, index, "runs").num_rows == 9
     assert files(places, index)["b0001-a1.jsonl"] == ("good", None)
 
