@@ -196,6 +196,10 @@ locals {
     "127.0.0.1:${8000 + number}"
   ]
 
+  # Nomad runs no change_script before it holds the task, a second after nginx has read its file: a
+  # first instance that comes then would never be heard of. So nginx begins with it.
+  begin = "until grep -q 'server .*[0-9];' /local/nginx.conf; do sleep 0.1; done; exec /usr/sbin/nginx \"$@\""
+
   nginx = <<EOT
 worker_processes 1;
 daemon off;
@@ -433,6 +437,7 @@ job "web" {
           config {
             image              = local.combined ? var.image_combined : var.image_proxy
             image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
+            entrypoint         = local.discovered ? ["/bin/sh", "-c", local.begin, "begin"] : null
             args               = local.combined ? ["-c", "/local/supervisord.conf"] : ["-c", "/local/nginx.conf"]
             network_mode       = local.bridged ? "socklab" : ""
             ports              = local.bridged ? ["http"] : []

@@ -33,6 +33,7 @@ PLACE_S: Final = 90.0
 STOP_S: Final = 45.0
 PATIENCE_S: Final = 30.0
 LAST_LINES: Final = 12
+LINES_S: Final = 3.0  # until a failed task that wrote nothing is believed to have written nothing
 
 
 def read_environment(state: Path) -> dict[str, str]:
@@ -160,9 +161,21 @@ class Cluster:
         for task in tasks or list(allocation["TaskStates"] or {}):
             events = [event["DisplayMessage"] for event in allocation["TaskStates"][task]["Events"]]
             words.append(f"task {task} failed: {'; '.join(events[-4:])}")
-            for stream in ("stderr", "stdout"):
-                words += self.last_lines(allocation["ID"], task, stream)
+            words += self._lines_soon(allocation["ID"], task)
         return "\n  ".join(words)
+
+    def _lines_soon(self, allocation: str, task: str) -> list[str]:
+        """Return a failed task's last lines; Nomad may still be about to write them."""
+        until = time.monotonic() + LINES_S
+        while True:
+            lines = [
+                line
+                for stream in ("stderr", "stdout")
+                for line in self.last_lines(allocation, task, stream)
+            ]
+            if lines or time.monotonic() > until:
+                return lines
+            time.sleep(POLL_S)
 
     def last_lines(self, allocation: str, task: str, stream: str) -> list[str]:
         """Return the last lines that a task wrote; empty where there are none."""

@@ -79,6 +79,10 @@ def test_what_can_grow_is_a_group_of_its_own_that_nginx_follows() -> None:
     (written,) = proxy["Templates"]
     assert 'nomadService "web-application"' in written["EmbeddedTmpl"]
     assert (written["ChangeMode"], written["ChangeScript"]["FailOnError"]) == ("script", False)
+    shell, flag, begin, _ = proxy["Config"]["entrypoint"]
+    assert (shell, flag) == ("/bin/sh", "-c")
+    assert begin.endswith('exec /usr/sbin/nginx "$@"')
+    assert proxy["Config"]["args"] == ["-c", "/local/nginx.conf"]
 
 
 def test_an_instance_without_a_limit_of_its_own_has_none() -> None:

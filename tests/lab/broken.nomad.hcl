@@ -47,6 +47,10 @@ job "broken" {
       unlimited = false
     }
 
+    network {
+      port "http" {}
+    }
+
     task "app" {
       driver = "docker"
 

@@ -94,14 +94,16 @@ def test_nginx_takes_it(
 
 @pytest.mark.parametrize("found", [0, 2])
 def test_nginx_takes_the_instances_that_nomad_knows_and_none(found: int, tmp_path: Path) -> None:
-    text = webjob.render(path=webjob.GROWING)["TaskGroups"][0]["Tasks"][0]["Templates"][0]
+    proxy = webjob.render(path=webjob.GROWING)["TaskGroups"][0]["Tasks"][0]
     loop = re.compile(r"\{\{- range nomadService .*?\{\{- end \}\}\{\{ end \}\}", re.DOTALL)
     instances = [f"198.51.100.7:2400{number}" for number in range(found)]
     lines = "".join(f"\n    server {one};" for one in instances)
-    filled, loops = loop.subn(lines, text["EmbeddedTmpl"])
+    filled, loops = loop.subn(lines, proxy["Templates"][0]["EmbeddedTmpl"])
     assert loops == 1
-    # Without any nginx would refuse to start, and there would be nothing to reload.
+    # Without any nginx would refuse what it is to reload.
     assert servers(filled) == [*instances]
+    (pattern,) = re.findall(r"grep -q '(.*?)'", proxy["Config"]["entrypoint"][2])
+    assert bool(re.search(pattern, filled)) == bool(found)
     (tmp_path / "tmp").mkdir()
     (tmp_path / "nginx.conf").write_text(re.sub(r" /tmp/", f" {tmp_path}/tmp/", fill(filled)))
     nginxprogram.judge(tmp_path / "nginx.conf")
