@@ -19,7 +19,7 @@ import pandas as pd
 
 from analysis.errors import MixedComparisonError
 from analysis.estimate import Floats
-from analysis.metric import MB, STREAM, words_of
+from analysis.metric import MB, ONE_WAY, words_of
 
 CELL: Final = ["host", "load_host", "variant", "tool", "concurrency", "peer", "offered"]
 BLOCK: Final = ["campaign", "block", "attempt"]
@@ -118,8 +118,9 @@ def _megabytes(runs: pd.DataFrame) -> pd.Series:
 
 
 def work_done(runs: pd.DataFrame) -> pd.Series:
-    """What CPU is divided by: the run's requests, for stream its MB; null where there are none."""
-    work = runs["requests"].astype("float64").where(runs["tool"] != STREAM, _megabytes(runs))
+    """What CPU is divided by: the run's requests, its MB one way; null where there are none."""
+    one_way = runs["tool"].isin(ONE_WAY)
+    work = runs["requests"].astype("float64").where(~one_way, _megabytes(runs))
     return work.where(work > 0)
 
 

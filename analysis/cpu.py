@@ -17,7 +17,7 @@ from typing import Final
 import pandas as pd
 
 from analysis.contrast import CELL, work_done
-from analysis.metric import words_of
+from analysis.metric import OF_CELLS, words_of
 
 IDLE: Final = "idle arms"
 UNATTRIBUTED: Final = "unattributed"
@@ -83,7 +83,11 @@ def _chosen(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _joined(chosen: pd.DataFrame, containers: pd.DataFrame) -> pd.DataFrame:
-    """Containers with the run that they belong to; those without a counter are left out."""
+    """Containers with the run that they belong to; those without a counter are left out.
+
+    A container's counter is of a whole run: no part of it is a cell's.
+    """
+    chosen = chosen[~chosen["tool"].isin(OF_CELLS)]
     wanted = containers[["run", "attempt", "container", "measured", "cpu_s"]]
     joined = wanted.merge(chosen[[*_RUN, "work"]], on=["run", "attempt"], how="inner")
     return joined[joined["cpu_s"].notna()]

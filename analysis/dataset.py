@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from analysis.cells import with_cells
 from analysis.errors import BadDatasetError, NoDatasetError, UnknownNameError
 from collector.schema import GOOD, SUPERSEDED, TABLES, VERSION
 
@@ -88,10 +89,18 @@ class Dataset:
 
         An attempt is replaced when the index says so or when a later attempt at its block is there.
         ``peer`` is empty where the topology has one host, ``offered`` in a closed loop: they are
-        parts of a cell's name.
+        parts of a cell's name. A run that measured several things has a row for each (``cells``).
         """
-        names = list(dict.fromkeys([*columns, *ATTEMPT, "state"])) if columns else []
-        frame = self.table("runs", campaigns, names, encoded=encoded)
+        wanted = None if campaigns is None else set(campaigns)
+        parted = any(
+            part.table == "cells" and (wanted is None or part.campaign in wanted)
+            for part in self.parts
+        )
+        needed = [*ATTEMPT, "state", *(("run", "tool") if parted else ())]
+        names = list(dict.fromkeys([*columns, *needed])) if columns else []
+        frame = self.table("runs", wanted, names, encoded=encoded)
+        if parted:
+            frame = with_cells(frame, self.table("cells", wanted))
         for name in ("peer", "offered"):
             if name in frame:
                 frame[name] = frame[name].astype("object").fillna("")

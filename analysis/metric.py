@@ -1,9 +1,10 @@
 """The metrics that are contrasted: name, words, display unit, direction; by load tool.
 
 What a tool counts decides the words: requests (wrk, ab, h2load), transactions (sysbench), messages
-(stream). In an open loop (h2load) the rate is given, and latency, charged from the schedule, is
-what is asked. A message of 64 bytes and one of 64 KiB are not the same work, so stream's CPU is
-given per MB of payload (10^6 bytes).
+(stream, ipc's throughput), round trips and connections (ipc). In an open loop (h2load) the rate is
+given, and latency, charged from the schedule, is what is asked; of a round trip it is the median. A
+message of 64 bytes and one of 64 KiB are not the same work, so where bytes go one way CPU is given
+per MB of payload (10^6 bytes).
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ from typing import Final
 PRIMARY: Final = "throughput_rps"
 STREAM: Final = "stream"
 OPEN_LOOP: Final = "h2load"
+ROUND_TRIPS: Final = "ipc-latency"
+CONNECTIONS: Final = "ipc-connect"
+MESSAGES: Final = "ipc-throughput"
+ONE_WAY: Final = frozenset({STREAM, MESSAGES})
+OF_CELLS: Final = frozenset({ROUND_TRIPS, CONNECTIONS, MESSAGES})  # parts of a run (analysis.cells)
 MB: Final = 1e6
 
 
@@ -58,6 +64,9 @@ _REQUESTS: Final = Words("request", "connection", "request")
 _WORDS: Final = {
     "sysbench": Words("transaction", "thread", "transaction"),
     STREAM: Words("message", "flow", "MB"),
+    MESSAGES: Words("message", "pair", "MB"),
+    ROUND_TRIPS: Words("round trip", "pair", "round trip"),
+    CONNECTIONS: Words("connection", "pair", "connection"),
 }
 CLOSED_LOOP: Final = "closed loop: not a fair tail comparison across arms whose throughput differs"
 
@@ -82,7 +91,14 @@ def metrics_of(tool: str) -> tuple[Metric, ...]:
     rate = Metric(PRIMARY, "throughput", f"{words.work}s/s", 1.0, True, precise=0.02)
     if tool == OPEN_LOOP:
         return (*_ON_SCHEDULE, dataclasses.replace(rate, precise=None))
-    if tool == STREAM:
+    if tool in (ROUND_TRIPS, CONNECTIONS):
+        what = "round trip" if tool == ROUND_TRIPS else "connect()"
+        return (
+            Metric("latency_p50_s", f"median {what}", "us", 1e6, False, precise=0.02),
+            Metric("latency_p99_s", f"p99 {what}", "us", 1e6, False, optional=True),
+            Metric("cpu_per_request_s", f"CPU per {words.cpu_per}", "us", 1e6, False),
+        )
+    if tool in ONE_WAY:
         return (
             rate,
             Metric("transfer_bytes_per_s", "transfer rate", "MB/s", 1 / MB, True),

@@ -142,6 +142,7 @@ def account(plan: Plan, runs: pd.DataFrame, files: pd.DataFrame, finished: bool)
     A slot without a run is quarantined where its block's file is. ``finished``: the campaign ended;
     what was planned of a cell past the last tranche that it was measured in was not needed.
     """
+    runs = runs.drop_duplicates(["run", "attempt"])  # a run of several cells counts once
     last = runs[runs["state"] != SUPERSEDED]
     states = last.groupby("state")["run"].nunique()
     seen = set(last["run"])

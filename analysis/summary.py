@@ -20,6 +20,7 @@ from analysis import consistency, environment
 from analysis.across import Page, find_across
 from analysis.calls import Calls, find_calls
 from analysis.ceiling import Ceiling, find_ceilings
+from analysis.cells import Unmeasured, find_unmeasured
 from analysis.claims import Claim, ClaimError, read_claims
 from analysis.contrast import Cell, cells_of, pair, require_uniform, with_cpu_per_work
 from analysis.counted import Counted, find_counted
@@ -108,6 +109,7 @@ class Analysis:
     grown: tuple[Grown, ...]
     counted: tuple[Counted, ...]
     calls: tuple[Calls, ...]
+    unmeasured: tuple[Unmeasured, ...]
     claims: tuple[Claim, ...]
     replications: tuple[Replication, ...]
     facts: tuple[tuple[str, str, str], ...]
@@ -213,6 +215,7 @@ def analyse(
     paths = paths_of(good)
     claims, unread = _claims_about(experiment)
     load_hosts = ", ".join(sorted(good["load_host"].unique()))
+    last = everything[everything["state"] != SUPERSEDED]
     ceilings = tuple(find_ceilings(good, light))
     return Analysis(
         experiment=experiment,
@@ -236,6 +239,7 @@ def analyse(
         ceilings=ceilings,
         counted=tuple(find_counted(good)),
         calls=tuple(find_calls(good, raw["containers"])),
+        unmeasured=tuple(find_unmeasured(last, dataset.table("cells", [chosen]))),
         failures=tuple(find_failures(good)) if plan.failures else (),
         knees=tuple(find_knees(good)),
         grown=tuple(find_grown(good)),
@@ -248,7 +252,7 @@ def analyse(
         across=find_across(
             list(zip(contrasts, verdicts, strict=True)),
             good,
-            everything[everything["state"] != SUPERSEDED],
+            last,
             bindings,
         ),
         warnings=(

@@ -16,6 +16,7 @@ from typing import Final
 import pandas as pd
 
 from analysis.across_tables import across_tables
+from analysis.cells import Unmeasured
 from analysis.contrast import CELL, Cell
 from analysis.counted import Counted
 from analysis.failures import KINDS
@@ -56,6 +57,11 @@ def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
             [{**_cell(c.cell), **_fields(c)} for c in analysis.counted]
         ),
         **({"calls": _calls(analysis)} if analysis.calls else {}),
+        **(
+            {"unmeasured": pd.DataFrame([_fields(one) for one in analysis.unmeasured])}
+            if analysis.unmeasured
+            else {}
+        ),
         "consistency": pd.DataFrame(
             [
                 {**_cell(c.cell), "arm": c.arm, "little_ratio": c.ratio, "n": c.n, "holds": c.holds}
@@ -93,7 +99,7 @@ def _mesh(mesh: Mesh) -> dict[str, pd.DataFrame]:
     }
 
 
-def _fields(added: Added | Counted | Knee | Grown) -> dict[str, object]:
+def _fields(added: Added | Counted | Knee | Grown | Unmeasured) -> dict[str, object]:
     return {f.name: getattr(added, f.name) for f in dataclasses.fields(added) if f.name != "cell"}
 
 

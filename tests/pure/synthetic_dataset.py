@@ -5,7 +5,8 @@ latency follows from Little's law, CPU per request from the inverse. With ``task
 of each container are given, and a task ``load`` means that the load is made inside; with
 ``latency`` the quantiles of each arm are, and move together from block to block. ``host_ratios``
 (by host), ``host_values`` (by host and arm), ``host_facts`` and ``images`` (by host) make hosts
-differ. The first tranche has ``first`` blocks a cell, without it all.
+differ. The first tranche has ``first`` blocks a cell, without it all. Runs of the tool ``ipc`` have
+cells, and no figure of their own.
 """
 
 from __future__ import annotations
@@ -144,6 +145,7 @@ def _add_block(
         place = {"replicate": replicate, "block": block, "position": position}
         row = _run(campaign, cell, {**place, "arm": arm, "copy": copy}, rate)
         rows["runs"].append(row)
+        rows["cells"].extend(_cells(row))
         rows["bindings"].append(_binding(row, campaign))
         rows["containers"].extend(_containers(row, campaign, rng))
         if campaign.histograms and row["latency_p50_s"] is not None:
@@ -224,6 +226,27 @@ def _run(
         )
     row.update(campaign.host_values.get((cell["host"], arm), {}))
     return row
+
+
+def _cells(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A run of ipc: a round trip, two sizes one way, one of them too large, no connections."""
+    if row["tool"] != "ipc":
+        return []
+    rate = row["throughput_rps"]
+    row_of = {"run": row["run"], "attempt": row["attempt"], "state": "measured", "lost": 0}
+    used = {"cpu_measuring_s": 0.2, "cpu_serving_s": 0.3, "duration_s": 0.5}
+    switches = {"switches_measuring": 100, "switches_serving": 120}
+    latency = {"latency_p50_s": 1 / rate, "latency_p99_s": 3 / rate, "clock_s": 2e-8}
+    way = {"count": int(4 * rate), "rate_per_s": 8 * rate}
+    return [
+        {**row_of, "mode": "latency", "message_bytes": 64, "count": int(rate / 2),
+         "rate_per_s": rate, **latency, **used, **switches},
+        {**row_of, "mode": "throughput", "message_bytes": 4096, **way, **used, **switches,
+         "transfer_bytes_per_s": 8 * rate * 4096},
+        {**row_of, "mode": "throughput", "message_bytes": 32768, "state": "too_large",
+         "reason": "at most 8192 B: kernel.msgmax"},
+        {**row_of, "mode": "connect", "message_bytes": None, "state": "not_applicable"},
+    ]  # fmt: skip
 
 
 def _containers(

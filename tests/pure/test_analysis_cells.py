@@ -1,0 +1,102 @@
+"""Runs of several cells: each is compared by itself, and what was counted over the run is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from synthetic_dataset import Campaign, add_campaign
+
+from analysis.cells import OF_THE_RUN
+from analysis.compare import compare
+from analysis.dataset import open_dataset
+from analysis.report.page import render
+from analysis.summary import analyse
+from analysis.tables import tables
+
+IPC = {"host": "lab-2", "variant": "where=two", "tool": "ipc", "concurrency": 1}
+ARMS = {"tcp": 1.0, "unix-stream": 2.0, "pipe": 2.5}
+
+
+def made(tmp_path: Path, **values: object) -> Path:
+    wanted = {"cells": (IPC,), "arms": ARMS, "histograms": False, "experiment": "ipc", **values}
+    add_campaign(tmp_path, Campaign(**wanted))  # type: ignore[arg-type]
+    return tmp_path
+
+
+def test_each_measured_cell_is_a_row_of_its_own(tmp_path: Path) -> None:
+    dataset = open_dataset(made(tmp_path))
+    runs = dataset.runs()
+    assert set(zip(runs["tool"], runs["offered"], strict=True)) == {
+        ("ipc-latency", "64 B"),
+        ("ipc-throughput", "4,096 B"),
+    }
+    assert len(runs) == 2 * 8 * 4
+    latency = runs[runs["tool"] == "ipc-latency"]
+    assert (latency["throughput_rps"] * latency["latency_p50_s"]).round(9).eq(1).all()
+    assert latency["transfer_bytes"].isna().all()
+    assert latency["containers_cpu_s"].eq(0.5).all()
+    assert latency["context_switches"].eq(220).all()
+    assert runs[list(OF_THE_RUN)].isna().all(axis=None)
+    one_way = runs[runs["tool"] == "ipc-throughput"]
+    assert (one_way["transfer_bytes"] == one_way["requests"] * 4096).all()
+
+
+def test_only_what_is_asked_for_is_read_and_texts_may_be_encoded(tmp_path: Path) -> None:
+    dataset = open_dataset(made(tmp_path))
+    runs = dataset.runs(columns=["arm", "offered", "latency_p50_s"], encoded=True)
+    assert {"arm", "offered", "latency_p50_s"} < set(runs.columns)
+    assert set(runs["offered"]) == {"64 B", "4,096 B"}
+
+
+def test_a_run_without_cells_stays_what_it_was(tmp_path: Path) -> None:
+    web = Campaign(name="web-20261121t113000-0001", started=1.7e9, histograms=False)
+    add_campaign(tmp_path, web)
+    runs = open_dataset(made(tmp_path)).runs()
+    assert len(runs[runs["tool"] == "wrk"]) == 8 * 4
+    pd.testing.assert_frame_equal(
+        open_dataset(tmp_path).runs([web.name]),
+        runs[runs["campaign"] == web.name].reset_index(drop=True),
+        check_dtype=False,
+    )
+
+
+def test_a_forbidden_mechanism_is_not_compared_and_is_told(tmp_path: Path) -> None:
+    forbidden = {"state": "invalid", "reasons": "unavailable socket: EAFNOSUPPORT", "tool": "ipc"}
+    state = made(tmp_path, arms={**ARMS, "vsock": 1.0}, arm_values={"vsock": forbidden})
+    found = analyse(open_dataset(state), "ipc")
+    assert found.account.invalid == 8
+    assert ("invalid", "unavailable", 8) in found.account.reasons
+    assert "vsock" not in found.arms
+    told = {(one.arm, one.what, one.why, one.runs) for one in found.unmeasured}
+    assert ("vsock", "everything", "not available: socket: EAFNOSUPPORT", 8) in told
+    assert ("pipe", "throughput of 32,768 B", "too large: at most 8192 B: kernel.msgmax", 8) in told
+    assert ("tcp", "connect", "not applicable", 16) in told  # both copies
+    assert "not available: socket: EAFNOSUPPORT" in render(found, tables(found))
+
+
+def test_verdicts_are_on_the_median_round_trip_and_on_messages(tmp_path: Path) -> None:
+    found = analyse(open_dataset(made(tmp_path)), "ipc")
+    assert [cell.label for cell in found.cells] == [
+        "lab-2, ipc-latency, 1 pair, 64 B, where=two",
+        "lab-2, ipc-throughput, 1 pair, 4,096 B, where=two",
+    ]
+    by_arm = {(one.cell.tool, one.arm): one for one in found.primary}
+    trip, messages = by_arm["ipc-latency", "pipe"], by_arm["ipc-throughput", "pipe"]
+    assert (trip.metric, messages.metric) == ("latency_p50_s", "throughput_rps")
+    assert trip.ratio == pytest.approx(1 / 2.5, rel=0.02)
+    assert messages.ratio == pytest.approx(2.5, rel=0.02)
+    assert (trip.word, messages.word) == ("different", "different")
+    assert {gate.twin.metric for gate in found.gates} == {"latency_p50_s", "throughput_rps"}
+    # Containers are counted over whole runs: a cell has what its two processes used.
+    assert set(found.cpu["part"]) == {"containers together"}
+
+
+def test_compare_takes_a_cell_as_any_other(tmp_path: Path) -> None:
+    tables = compare(str(made(tmp_path)), "tcp", "latency_p50_s").tables
+    (trips,) = [one for one in tables if one.cell.tool == "ipc-latency"]
+    assert {one.arm: one.word for one in trips.verdicts} == {
+        "pipe": "different",
+        "unix-stream": "different",
+    }
