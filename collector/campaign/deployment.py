@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -136,14 +136,18 @@ class Deployer:
             self._rendered[key] = self._cluster.render(path, wanted | dict(order.variables))
         return self._rendered[key]
 
-    def deploy(self, wanted: Sequence[tuple[Order, str]], place: Place) -> None:
+    def deploy(
+        self, wanted: Sequence[tuple[Order, str]], place: Place,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:  # fmt: skip
         """Allow and register every arm; ``wanted`` has each with its job's name.
 
-        On an emulated host one after the other: each task starts two programs of Nomad's own, which
-        wait a minute for each other, and those of many tasks at once take longer there.
+        On an emulated host one after the other, each told when it runs: each task starts two
+        programs of Nomad's own, which wait a minute for each other, and those of many tasks at once
+        take longer there.
         """
         ports = ports_of(wanted)
-        for order, identity in wanted:
+        for number, (order, identity) in enumerate(wanted, start=1):
             job = self.render(order, place, ports[order.key])
             self._jobs[identity], self._ports[identity] = job, ports[order.key]
             if sidecars(job):
@@ -151,6 +155,7 @@ class Deployer:
             self._cluster.register(identity, job)
             if place.patience > 1:
                 self._allocations(identity, place)
+                tell(f"{order.key} runs, {number} of {len(wanted)} arms")
 
     def _allocations(self, identity: str, place: Place) -> dict[str, Any]:
         """Wait until every group of a job runs; its allocations by group, in the job's order."""

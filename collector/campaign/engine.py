@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -303,7 +304,7 @@ class Engine:
         try:
             where = " and ".join(_ends(block))
             self._say(block, "deploy", f"deploying {len(wanted)} arms on {where}")
-            self._deployer.deploy(wanted, place)
+            self._deployer.deploy(wanted, place, partial(self._say, block, "deploy"))
             clock.end("deploy")
             inside = TOOLS[block.load.tool].capabilities.inside
             bindings = self._deployer.bind(wanted, place, inside, observers, runner)

@@ -30,19 +30,24 @@ class Cluster:
 
 
 @pytest.mark.parametrize(
-    ("patience", "asked"),
+    ("patience", "asked", "told"),
     [
-        (1.0, ["register one", "register two"]),
+        (1.0, ["register one", "register two"], []),
         # Many tasks that start at once are too much for an emulated host.
-        (10.0, ["register one", "wait one", "register two", "wait two"]),
+        (
+            10.0,
+            ["register one", "wait one", "register two", "wait two"],
+            ["one/a runs, 1 of 2 arms", "two/a runs, 2 of 2 arms"],
+        ),
     ],
 )
 def test_arms_start_together_but_on_an_emulated_host(
-    tmp_path: Path, patience: float, asked: list[str]
+    tmp_path: Path, patience: float, asked: list[str], told: list[str]
 ) -> None:
     (tmp_path / "x.nomad.hcl").write_text("")
     cluster = Cluster()
     deployer = Deployer(cluster, None, tmp_path, {}, tmp_path)  # type: ignore[arg-type]
     wanted = [(Order(f"{name}/a", name, "a", "x.nomad.hcl", {}), name) for name in ("one", "two")]
-    deployer.deploy(wanted, Place("lab-2", 1, None, None, patience))
-    assert cluster.asked == asked
+    said: list[str] = []
+    deployer.deploy(wanted, Place("lab-2", 1, None, None, patience), said.append)
+    assert (cluster.asked, said) == (asked, told)
