@@ -26,11 +26,15 @@ REFERENCE: Final = "x86_64"
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What an emulated host shows: of its ``runs`` (last attempts) of an arm so many were good."""
+    """What an emulated host shows: of its ``runs`` (last attempts) of an arm so many had answers.
+
+    ``good``: those whose figures hold besides, which slowness alone may keep them from.
+    """
 
     host: str
     arm: str
     runs: int
+    answered: int
     good: int
 
 
@@ -157,4 +161,6 @@ def _served(
     emulated = {cell.host for cell, group in groups.items() if group in page and group.emulated}
     own = runs[runs["host"].isin(emulated)]
     for (host, arm), rows in own.groupby(["host", "arm"], sort=True):
-        yield Served(str(host), str(arm), len(rows), int((rows["state"] == GOOD).sum()))
+        answered = rows["exit_code"].eq(0) & rows["requests"].gt(0)
+        good = rows["state"] == GOOD
+        yield Served(str(host), str(arm), len(rows), int(answered.sum()), int(good.sum()))

@@ -14,11 +14,13 @@ from analysis.metric import is_primary, metric_of
 def page_lines(page: Page) -> list[str]:
     """One line a contrast; where emulated hosts were left out, one that says so."""
     if page.left_out:
-        good, runs = (sum(getattr(s, name) for s in page.served) for name in ("good", "runs"))
+        answered, runs = (
+            sum(getattr(s, name) for s in page.served) for name in ("answered", "runs")
+        )
         hosts = ", ".join(page.emulated)
         return [
             f"{page.title}: not compared, emulated hosts are left out ({hosts}). "
-            f"Functional: {good} of {runs} runs there were good. --emulated shows ratios."
+            f"Functional: {answered} of {runs} runs there had answers. --emulated shows ratios."
         ]
     asked: dict[tuple[str, str], list[Comparison]] = {}
     for one in page.comparisons:

@@ -258,19 +258,22 @@ def test_a_far_end_of_another_architecture_makes_a_group_of_its_own(tmp_path: Pa
     assert [page.title for page in found.across] == ["x86_64 to aarch64 against x86_64"]
 
 
-def test_an_emulated_host_left_out_has_a_page_of_what_worked(tmp_path: Path) -> None:
-    lost = {("arm-1", "sharedvolume"): {"state": "invalid", "reasons": "errors"}}
+@pytest.mark.parametrize("requests", [0, 40])
+def test_an_emulated_host_left_out_has_a_page_of_what_worked(tmp_path: Path, requests: int) -> None:
+    slow = {"state": "invalid", "reasons": "little", "requests": requests}
+    lost = {("arm-1", "sharedvolume"): slow}
     found = made(tmp_path, {"lab-2": INTEL, "arm-1": EMULATED}, host_values=lost)
+    answered = 8 if requests else 0
     (page,) = found.across
     assert (page.title, page.left_out) == ("aarch64 (emulated) against x86_64", True)
     assert page.comparisons == ()
-    assert [(one.arm, one.runs, one.good) for one in page.served] == [
-        ("sharedvolume", 8, 0),
-        ("tcp-loopback", 16, 16),
+    assert [(one.arm, one.runs, one.answered, one.good) for one in page.served] == [
+        ("sharedvolume", 8, answered, 0),
+        ("tcp-loopback", 16, 16, 16),
     ]
     assert answer(found)[-1] == (
         "aarch64 (emulated) against x86_64: not compared, emulated hosts are left out (arm-1). "
-        "Functional: 16 of 24 runs there were good. --emulated shows ratios."
+        f"Functional: {16 + answered} of 24 runs there had answers. --emulated shows ratios."
     )
     text = "".join(page_of(found).text)
     assert "say nothing of the hardware that it stands for" in text
