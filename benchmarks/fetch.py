@@ -20,6 +20,8 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 # This folder comes first otherwise, and its collector.py would be found as `collector`.
@@ -32,17 +34,26 @@ from collector.campaign.folder import Campaign  # noqa: E402
 from collector.campaign.program import pack_runner  # noqa: E402
 from collector.campaign.remote import REMOTE_BLOCKS, USER, Remote, connect, push  # noqa: E402
 from collector.plan.inventory import Inventory, load_inventory  # noqa: E402
-from collector.plan.plan import Plan  # noqa: E402
 
 ROUNDS = 4
 ARMS = (("tcp-loopback", "a"), ("arm-b", "a"), ("arm-c", "a"), ("tcp-loopback", "b"))
 NAME = "bench-20261121t113000-0000"
 
 
-def begun(folder: Path, made: Made) -> Campaign:
+def begun(folder: Path, made: Made, load_host: str) -> Campaign:
     """A campaign all of whose blocks have begun, and of which nothing is here."""
-    made.write_plan(folder)
-    campaign = Campaign(made.folder(folder), Plan.from_json(made.plan_bytes()))
+    # Of a plan, fetching reads these alone; made files follow no whole one.
+    blocks = [
+        SimpleNamespace(
+            block=number,
+            load_host=load_host,
+            runs=[SimpleNamespace(run=made.run_id(number, at)) for at in made.positions],
+        )
+        for number in range(1, made.blocks + 1)
+    ]
+    plan: Any = SimpleNamespace(campaign=made.name, blocks=blocks)
+    campaign = Campaign(made.folder(folder), plan)
+    campaign.blocks.mkdir(parents=True)
     for block in range(1, made.blocks + 1):
         campaign.begin(block, 1)
     return campaign
@@ -96,7 +107,7 @@ def measure(inventory: Path, runs: int) -> dict[str, float]:
         for block in range(1, made.blocks + 1):
             made.write_block(source, block)
         files = made.folder(source) / "blocks"
-        campaign = begun(here, made)
+        campaign = begun(here, made, host.name)
         try:
             put(remote, files)
             scp_s = scp(lab, host.address, Path(temporary, "scp"))

@@ -50,6 +50,9 @@ def connect(host: Host, ssh_folder: Path) -> fabric.Connection:
         connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
         connection.open()
         connection.transport.set_keepalive(15)
+        # Else a question waits until the one before was acknowledged, up to 40 ms: paramiko
+        # leaves Nagle's algorithm on.
+        connection.transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except paramiko.BadHostKeyException as error:
         raise NotReadyError(
             f"{host.name} ({host.address}) shows another ssh host key than {known_hosts} has: "
