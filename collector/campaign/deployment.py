@@ -16,6 +16,7 @@ from collector.campaign.scaling import Growth, growth_of
 from collector.plan.jobfile import declared_variables
 from collector.plan.plan import Plan
 
+AT_ONCE: Final = 2  # arms that an emulated host starts
 READY_S: Final = 60.0
 FACTS_S: Final = 25.0  # the mesh task renews them every ten seconds
 SIDECAR: Final = "sidecar-"
@@ -142,9 +143,9 @@ class Deployer:
     ) -> None:  # fmt: skip
         """Allow and register every arm; ``wanted`` has each with its job's name.
 
-        On an emulated host one after the other, each told when it runs: each task starts two
-        programs of Nomad's own, which wait a minute for each other, and those of many tasks at once
-        take longer there.
+        On an emulated host two at a time, told when they run: each task starts two programs of
+        Nomad's own, which wait a minute for each other, and those of many tasks at once take longer
+        there.
         """
         ports = ports_of(wanted)
         for number, (order, identity) in enumerate(wanted, start=1):
@@ -153,9 +154,10 @@ class Deployer:
             if sidecars(job):
                 self._mesh.allow(identity)
             self._cluster.register(identity, job)
-            if place.patience > 1:
-                self._allocations(identity, place)
-                tell(f"{order.key} runs, {number} of {len(wanted)} arms")
+            if place.patience > 1 and (number % AT_ONCE == 0 or number == len(wanted)):
+                for _, other in wanted[:number][-AT_ONCE:]:
+                    self._allocations(other, place)
+                tell(f"{number} of {len(wanted)} arms run")
 
     def _allocations(self, identity: str, place: Place) -> dict[str, Any]:
         """Wait until every group of a job runs; its allocations by group, in the job's order."""

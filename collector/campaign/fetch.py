@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from paramiko import SFTPClient, SSHException
 
@@ -18,6 +18,7 @@ from collector.blockfile import BLOB_NAME, BlockFileError, block_name, read_line
 from collector.campaign.errors import BlockFailed, NotFetched, NotReadyError
 from collector.campaign.folder import Campaign
 from collector.campaign.remote import REMOTE_BLOCKS, Remote, fetch_file
+from collector.parse import TOOLS, ParseError
 from collector.plan.model import Block
 
 FETCH_S: Final = 30.0
@@ -131,12 +132,24 @@ def _verify(path: Path, campaign: str, block: Block, attempt: int) -> None:
 
 
 def failed_runs(path: Path) -> str | None:
-    """Say which runs of a sealed block ended badly: the block is then redone whole."""
+    """Say which runs of a sealed block ended badly: the block is then redone whole.
+
+    What the kernel forbids (``Record.unavailable``) is no better the second time.
+    """
+    bodies = [body for _, body in read_lines(path)]
     bad = [
         f"{body['arm']}/{body['copy']} {part} exit code {body[part]['exit_code']}"
-        for _, body in read_lines(path)
+        for body in bodies
         if body["type"] == "run"
         for part in ("warmup", "measure")
-        if body[part]["exit_code"] != 0
+        if body[part]["exit_code"] != 0 and not _unavailable(bodies[0], body["measure"])
     ]
     return f"failed runs: {', '.join(bad)}" if bad else None
+
+
+def _unavailable(header: Mapping[str, Any], measure: Mapping[str, Any]) -> bool:
+    try:
+        tool = TOOLS[header["load"]["tool"]]
+        return tool.parse(measure.get("stdout", "").encode(), {}).unavailable is not None
+    except (KeyError, ParseError):
+        return False

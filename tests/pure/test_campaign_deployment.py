@@ -32,12 +32,12 @@ class Cluster:
 @pytest.mark.parametrize(
     ("patience", "asked", "told"),
     [
-        (1.0, ["register one", "register two"], []),
+        (1.0, ["register 1", "register 2", "register 3"], []),
         # Many tasks that start at once are too much for an emulated host.
         (
             10.0,
-            ["register one", "wait one", "register two", "wait two"],
-            ["one/a runs, 1 of 2 arms", "two/a runs, 2 of 2 arms"],
+            ["register 1", "register 2", "wait 1", "wait 2", "register 3", "wait 2", "wait 3"],
+            ["2 of 3 arms run", "3 of 3 arms run"],
         ),
     ],
 )
@@ -47,7 +47,7 @@ def test_arms_start_together_but_on_an_emulated_host(
     (tmp_path / "x.nomad.hcl").write_text("")
     cluster = Cluster()
     deployer = Deployer(cluster, None, tmp_path, {}, tmp_path)  # type: ignore[arg-type]
-    wanted = [(Order(f"{name}/a", name, "a", "x.nomad.hcl", {}), name) for name in ("one", "two")]
+    wanted = [(Order(f"{name}/a", name, "a", "x.nomad.hcl", {}), name) for name in "123"]
     said: list[str] = []
     deployer.deploy(wanted, Place("lab-2", 1, None, None, patience), said.append)
     assert (cluster.asked, said) == (asked, told)

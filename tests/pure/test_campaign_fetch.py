@@ -10,9 +10,12 @@ from typing import Any, cast
 from unittest.mock import MagicMock
 
 import pytest
+from blockfiles import Body
+from blockfiles import Campaign as Made
 
 from collector.campaign import fetch
 from collector.campaign.errors import NotFetched, NotReadyError
+from collector.campaign.fetch import failed_runs
 from collector.campaign.folder import Campaign
 from collector.plan.plan import Plan
 
@@ -40,3 +43,23 @@ def test_a_full_disk_here_is_not_blamed_on_the_load_host(
     runner.host.name = "lab-1"
     with pytest.raises(expected, match=said):
         fetch.fetch_block(Campaign(tmp_path, cast(Plan, None)), runner, MagicMock(), 1, [])
+
+
+@pytest.mark.parametrize(
+    ("tool", "output", "problem"),
+    [
+        ("ipc", "ipc/unavailable.txt", None),
+        ("ipc", "ipc/server_gone.txt", "failed runs: tcp-loopback/a measure exit code 3"),
+        ("wrk", "ipc/unavailable.txt", "failed runs: tcp-loopback/a measure exit code 3"),
+    ],
+)
+def test_what_the_kernel_forbids_is_not_tried_again(
+    tmp_path: Path, tool: str, output: str, problem: str | None
+) -> None:
+    made = Made(blocks=1, load={**Made(blocks=1).load, "tool": tool, "concurrency": 1})
+    text = (Path(__file__).parents[1] / "fixtures" / "parse" / output).read_text()
+
+    def ended(body: Body) -> None:
+        body["measure"].update(stdout=text, exit_code=3)
+
+    assert failed_runs(made.write_block(tmp_path, 1, change={1: ended})) == problem

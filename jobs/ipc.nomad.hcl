@@ -1,0 +1,216 @@
+# Two processes of one host that talk; "mechanism" says how, "where" which containers they are in.
+#
+#   nomad job run -var-file=.lab/socklab/ipc.hcl -var mechanism=unix-stream jobs/ipc.nomad.hcl
+#
+# The measuring process is started in the container "load", by the engine or by hand:
+# /local/load --time 2. Two containers share the allocation's folder, in which their ends meet, and
+# beside it only what the mechanism needs: a network namespace that has nothing but its loopback, an
+# IPC namespace, or nothing.
+
+variable "id" {
+  description = "Name of the job. The engine gives every deployment its own."
+  type        = string
+  default     = "ipc"
+}
+
+variable "mechanism" {
+  description = "How the two talk (ipc list): pipe, fifo, posix-queue, system-v-queue, memory-spin, memory-futex, memory-eventfd, mapped-file, locked-file, unix-stream, unix-seqpacket, unix-datagram, unix-abstract, socketpair, tcp, udp or vsock."
+  type        = string
+
+  validation {
+    condition     = contains(["pipe", "fifo", "posix-queue", "system-v-queue", "memory-spin", "memory-futex", "memory-eventfd", "mapped-file", "locked-file", "unix-stream", "unix-seqpacket", "unix-datagram", "unix-abstract", "socketpair", "tcp", "udp", "vsock"], var.mechanism)
+    error_message = "The mechanism must be pipe, fifo, posix-queue, system-v-queue, memory-spin, memory-futex, memory-eventfd, mapped-file, locked-file, unix-stream, unix-seqpacket, unix-datagram, unix-abstract, socketpair, tcp, udp or vsock."
+  }
+}
+
+variable "where" {
+  description = "Where the two are: one (both processes in one container) or two (a container each)."
+  type        = string
+  default     = "two"
+
+  validation {
+    condition     = contains(["one", "two"], var.where)
+    error_message = "The ends must be in one container or in two."
+  }
+}
+
+variable "node" {
+  description = "Name of the Nomad node; a deployment never moves to another one."
+  type        = string
+  default     = "lab-2"
+}
+
+variable "latency_bytes" {
+  description = "Sizes of the messages that go and come back, in bytes, separated by commas; empty for none."
+  type        = string
+  default     = "64"
+
+  validation {
+    condition     = regex_replace(var.latency_bytes, "^[0-9]+(,[0-9]+)*$", "") == ""
+    error_message = "The latency_bytes must be whole numbers, separated by commas."
+  }
+}
+
+variable "throughput_bytes" {
+  description = "Sizes of the messages that go one way, in bytes, separated by commas; empty for none."
+  type        = string
+  default     = "4096,32768"
+
+  validation {
+    condition     = regex_replace(var.throughput_bytes, "^[0-9]+(,[0-9]+)*$", "") == ""
+    error_message = "The throughput_bytes must be whole numbers, separated by commas."
+  }
+}
+
+variable "connect" {
+  description = "Whether connections are measured too, of mechanisms that have them."
+  type        = bool
+  default     = true
+}
+
+variable "image_ipc" {
+  description = "Image with the program ipc, by digest."
+  type        = string
+}
+
+variable "cpu" {
+  description = "CPU share of a task, in the lab's unit: 100000 is one core."
+  type        = number
+  default     = 10
+}
+
+variable "memory_mb" {
+  description = "Memory of a task in MB."
+  type        = number
+  default     = 64
+}
+
+locals {
+  two = var.where == "two"
+
+  # What `ipc list` says that two containers must share.
+  shares_network = contains(["unix-abstract", "tcp", "udp", "vsock"], var.mechanism)
+  shares_ipc     = contains(["posix-queue", "system-v-queue", "memory-spin", "memory-futex"], var.mechanism)
+
+  other = "container:serve-$${NOMAD_ALLOC_ID}"
+
+  # Nobody but this allocation's tasks sees the folder.
+  meeting = "/alloc/tmp"
+
+  asked = join(" ", concat(
+    [var.mechanism, local.meeting],
+    local.two ? [] : ["--fork"],
+    var.latency_bytes == "" ? [] : ["--latency", var.latency_bytes],
+    var.throughput_bytes == "" ? [] : ["--throughput", var.throughput_bytes],
+    var.connect ? ["--connect"] : [],
+  ))
+  files = {
+    "local/load" = "#!/bin/sh\nexec ipc measure ${local.asked} \"$@\"\n"
+    # The serving end answers where it can be met at all; a pipe needs nothing else.
+    "local/ready" = "#!/bin/sh\nexec ipc measure pipe ${local.meeting} ${local.two ? "" : "--fork "}--latency 1 --time 0.01\n"
+  }
+}
+
+job "ipc" {
+  id          = var.id
+  type        = "service"
+  datacenters = ["dc1"]
+
+  constraint {
+    attribute = "${node.unique.name}"
+    value     = var.node
+  }
+
+  update {
+    max_parallel      = 1
+    health_check      = "task_states"
+    min_healthy_time  = "1s"
+    healthy_deadline  = "60s"
+    progress_deadline = "90s"
+    auto_revert       = false
+  }
+
+  group "ipc" {
+    count = 1
+
+    # A benchmark's allocation never silently moves or comes back as another one.
+    restart {
+      attempts = 0
+      mode     = "fail"
+    }
+
+    reschedule {
+      attempts  = 0
+      unlimited = false
+    }
+
+    disconnect {
+      lost_after = "1h"
+      replace    = false
+    }
+
+    dynamic "task" {
+      for_each = local.two ? ["serve"] : []
+      labels   = [task.value]
+
+      content {
+        driver = "docker"
+
+        # First, since the other joins its namespaces.
+        lifecycle {
+          hook    = "prestart"
+          sidecar = true
+        }
+
+        config {
+          image              = var.image_ipc
+          image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
+          args               = ["serve", local.meeting]
+          network_mode       = "none" # a loopback and nothing else
+          ipc_mode           = local.shares_ipc ? "shareable" : "private"
+          readonly_rootfs    = true
+          cap_drop           = ["all"]
+        }
+
+        resources {
+          cpu    = var.cpu
+          memory = var.memory_mb
+        }
+      }
+    }
+
+    task "load" {
+      driver = "docker"
+      # Nothing is lost with a process that only waits, and the first one of a container that
+      # handles no signal would wait for the end of the kill timeout.
+      kill_signal = "SIGKILL"
+
+      config {
+        image              = var.image_ipc
+        image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
+        entrypoint         = ["/usr/bin/sleep"]
+        args               = ["infinity"]
+        network_mode       = local.two && local.shares_network ? local.other : "none"
+        ipc_mode           = local.two && local.shares_ipc ? local.other : "private"
+        readonly_rootfs    = true
+        cap_drop           = ["all"]
+      }
+
+      dynamic "template" {
+        for_each = local.files
+
+        content {
+          data        = template.value
+          destination = template.key
+          change_mode = "noop"
+          perms       = "0755"
+        }
+      }
+
+      resources {
+        cpu    = var.cpu
+        memory = var.memory_mb
+      }
+    }
+  }
+}

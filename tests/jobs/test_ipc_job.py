@@ -1,0 +1,118 @@
+"""``jobs/ipc.nomad.hcl``: what two containers share is what their mechanism needs, and no more."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import nomadjob
+import pytest
+from nomadjob import ROOT
+
+JOB: Final = ROOT / "jobs" / "ipc.nomad.hcl"
+GIVEN: Final = nomadjob.images("ipc")
+
+
+@pytest.fixture(scope="session")
+def mechanisms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the program says: mechanism -> what two containers must share."""
+    path = tmp_path_factory.mktemp("ipc") / "ipc"
+    sources = sorted((ROOT / "workloads" / "ipc").glob("*.c"))
+    subprocess.run(["gcc", "-std=c11", "-o", path, *sources], check=True, timeout=120)
+    listed = subprocess.run([path, "list"], capture_output=True, text=True, check=True)
+    lines = map(json.loads, listed.stdout.splitlines())
+    return {one["mechanism"]: one["shares"] for one in lines}
+
+
+def render(mechanism: str, where: str = "two", **variables: object) -> dict[str, Any]:
+    return nomadjob.render(JOB, {**GIVEN, "mechanism": mechanism, "where": where, **variables})
+
+
+def tasks(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    (group,) = job["TaskGroups"]
+    return {task["Name"]: task for task in group["Tasks"]}
+
+
+def scripts(job: dict[str, Any]) -> dict[str, str]:
+    return {
+        one["DestPath"]: one["EmbeddedTmpl"].splitlines()[1]
+        for one in tasks(job)["load"]["Templates"]
+    }
+
+
+def test_the_job_takes_the_programs_mechanisms_and_no_others(mechanisms: dict[str, str]) -> None:
+    (body,) = [body for name, body in nomadjob.declarations(JOB) if name == "mechanism"]
+    (listed,) = re.findall(r"contains\(\[(.*?)\]", body)
+    assert re.findall(r'"([a-z-]+)"', listed) == list(mechanisms)
+    refused = nomadjob.attempt(JOB, (), {**GIVEN, "mechanism": "telepathy"})
+    assert refused.returncode != 0
+    assert "The mechanism must be pipe, fifo" in refused.stdout
+
+
+def test_two_containers_share_what_the_mechanism_needs(mechanisms: dict[str, str]) -> None:
+    for mechanism, shares in mechanisms.items():
+        job = render(mechanism)
+        found = tasks(job)
+        assert list(found) == ["serve", "load"]
+        assert job["TaskGroups"][0]["Networks"] is None, "nothing of the host's"
+        for kind in ("network", "ipc"):
+            modes = [found[name]["Config"][f"{kind}_mode"] for name in ("serve", "load")]
+            alone = {"network": ["none", "none"], "ipc": ["private", "private"]}[kind]
+            first = {"network": "none", "ipc": "shareable"}[kind]
+            both = [first, "container:serve-${NOMAD_ALLOC_ID}"]
+            assert modes == (both if shares == kind else alone), mechanism
+        assert found["serve"]["Lifecycle"] == {"Hook": "prestart", "Sidecar": True}
+        for task in found.values():
+            assert task["Config"]["cap_drop"] == ["all"]
+            assert task["Config"]["readonly_rootfs"] is True
+
+
+def test_one_container_forks_and_shares_nothing(mechanisms: dict[str, str]) -> None:
+    for mechanism in mechanisms:
+        job = render(mechanism, "one")
+        (only,) = tasks(job).values()
+        assert only["Name"] == "load"
+        assert (only["Config"]["ipc_mode"], only["Config"]["network_mode"]) == ("private", "none")
+        assert " --fork " in scripts(job)["local/load"]
+        assert " --fork " in scripts(job)["local/ready"]
+
+
+def test_what_is_asked_is_what_the_variables_say() -> None:
+    assert scripts(render("unix-stream"))["local/load"] == (
+        "exec ipc measure unix-stream /alloc/tmp --latency 64 --throughput 4096,32768 --connect "
+        '"$@"'
+    )
+    sizes = {"latency_bytes": "1,64", "throughput_bytes": "", "connect": False}
+    assert scripts(render("pipe", **sizes))["local/load"] == (
+        'exec ipc measure pipe /alloc/tmp --latency 1,64 "$@"'
+    )
+
+
+@pytest.mark.parametrize("sizes", ["64;reboot", "64,", ",64", "64 128", "$(id)"])
+def test_sizes_are_numbers(sizes: str) -> None:
+    for name in ("latency_bytes", "throughput_bytes"):
+        refused = nomadjob.attempt(JOB, (), {**GIVEN, "mechanism": "pipe", name: sizes})
+        assert refused.returncode != 0
+        assert f"The {name} must be whole numbers" in refused.stdout
+
+
+def test_it_is_valid_and_never_moves(tmp_path: Path) -> None:
+    file = tmp_path / "ipc.hcl"
+    file.write_text("".join(f'{name} = "{value}"\n' for name, value in GIVEN.items()))
+    result = nomadjob.run_nomad(
+        "job", "validate", f"-var-file={file}", "-var=mechanism=posix-queue", JOB
+    )
+    assert result.returncode == 0, result.stdout
+    group = render("pipe", node="lab-7")["TaskGroups"][0]
+    assert (group["RestartPolicy"]["Attempts"], group["ReschedulePolicy"]["Attempts"]) == (0, 0)
+    (pinned,) = render("pipe", node="lab-7")["Constraints"]
+    assert pinned == {"LTarget": "${node.unique.name}", "RTarget": "lab-7", "Operand": "="}
+
+
+def test_every_variable_is_described() -> None:
+    for name, body in nomadjob.declarations(JOB):
+        assert re.search(r"^  description = \"[A-Z].*\.\"$", body, re.MULTILINE), name
+        assert re.search(r"^  type +=", body, re.MULTILINE), name
