@@ -9,7 +9,7 @@ from typing import Any
 from analysis.across_wording import page_lines
 from analysis.change import listed, percent, span
 from analysis.failures import Failures
-from analysis.metric import Metric, metric_of, primary_of, words_of
+from analysis.metric import Metric, metric_of, words_of
 from analysis.summary import Analysis
 from analysis.verdict import Verdict
 
@@ -148,9 +148,10 @@ def findings(analysis: Analysis) -> list[str]:
     guests = analysis.emulated_cells
     real = guests < set(analysis.cells)
     lines = [
-        _contrast_line(analysis, arm, base, emulated)
+        line
         for arm, base in analysis.plan.contrasts
         for emulated in ([False] if real else []) + ([True] if guests else [])
+        for line in _contrast_lines(analysis, arm, base, emulated)
     ]
     across = [line for page in analysis.across for line in page_lines(page)]
     return [conditions_line(analysis), *lines, *_failure_lines(analysis), *across]
@@ -171,15 +172,20 @@ def _failed(one: Failures) -> str:
     return f"{one.arm} {100 * one.share.value:.1f} %{seen}{tail}"
 
 
-def _contrast_line(analysis: Analysis, arm: str, base: str, emulated: bool) -> str:
+def _contrast_lines(analysis: Analysis, arm: str, base: str, emulated: bool) -> Iterator[str]:
+    """A line for each thing that the cells' primary metrics are: a time and a rate are no range."""
     guests = analysis.emulated_cells
-    own = [
-        v
-        for v in analysis.primary
-        if (v.arm, v.baseline, v.cell in guests) == (arm, base, emulated)
-    ]
+    own: dict[str, list[Verdict]] = {}
+    for v in analysis.primary:
+        if (v.arm, v.baseline, v.cell in guests) == (arm, base, emulated):
+            own.setdefault(metric(v).words, []).append(v)
     name = f"{arm_name(analysis, arm)} vs {arm_name(analysis, base)}"
     name += ", emulated" if emulated else ""
+    for words, verdicts in own.items():
+        yield _contrast_line(name, words, verdicts)
+
+
+def _contrast_line(name: str, unit: str, own: list[Verdict]) -> str:
     if len(own) == 1:
         return f"{name}: {change(own[0])}, {_single(own[0])}."
     words = [direction(v, metric(v)) for v in own]
@@ -194,8 +200,6 @@ def _contrast_line(analysis: Analysis, arm: str, base: str, emulated: bool) -> s
         if word in words
     ]
     ratios = [v.ratio for v in own if v.ratio is not None]
-    units = {primary_of(v.cell.tool).words for v in own}
-    unit = units.pop() if len(units) == 1 else "throughput"
     span = f", {percent(min(ratios))} to {percent(max(ratios))} {unit}" if ratios else ""
     return f"{name}: {', '.join(counts)} of {len(own)} cells{span}."
 

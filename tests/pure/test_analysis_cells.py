@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from analysis.dataset import open_dataset
 from analysis.report.page import render
 from analysis.summary import analyse
 from analysis.tables import tables
+from analysis.wording import answer
 
 IPC = {"host": "lab-2", "variant": "where=two", "tool": "ipc", "concurrency": 1}
 ARMS = {"tcp": 1.0, "unix-stream": 2.0, "pipe": 2.5}
@@ -89,6 +91,10 @@ def test_verdicts_are_on_the_median_round_trip_and_on_messages(tmp_path: Path) -
     assert messages.ratio == pytest.approx(2.5, rel=0.02)
     assert (trip.word, messages.word) == ("different", "different")
     assert {gate.twin.metric for gate in found.gates} == {"latency_p50_s", "throughput_rps"}
+    lines = [line for line in answer(found) if line.startswith("pipe vs tcp")]
+    assert [re.sub(r"[-+0-9.,]+ %", "N %", line).partition(" [")[0] for line in lines] == [
+        "pipe vs tcp: N % median round trip", "pipe vs tcp: N % messages/s"
+    ]  # fmt: skip
     # Containers are counted over whole runs: a cell has what its two processes used.
     assert set(found.cpu["part"]) == {"containers together"}
 
