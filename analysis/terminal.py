@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from analysis.change import percent
+from analysis.change import listed, percent
 from analysis.contrast import Cell
-from analysis.metric import metric_of, metrics_in, metrics_of
+from analysis.metric import metric_of, metrics_in, metrics_of, primary_of
 from analysis.summary import Analysis
 from analysis.verdict import Verdict
 from analysis.wording import (
@@ -88,7 +88,8 @@ def _notes(analysis: Analysis, all_metrics: bool) -> list[str]:
     metrics = [m for m in metrics_in(cell.tool for cell in analysis.cells) if m.name in shown]
     notes = [f"* {m.label}, {m.caveat}." for m in metrics if m.caveat and all_metrics]
     if not all_metrics:
-        notes.append("Throughput alone is shown here; the report has every metric.")
+        asked = listed(primary_of(cell.tool).label for cell in analysis.cells)
+        notes.append(f"The {asked} alone is shown here; the report has every metric.")
     off = [c for c in analysis.little if not c.holds]
     notes.extend(
         f"{c.cell.label}, {c.arm}: rate x latency / concurrency is {c.ratio:.2f}, not 1"

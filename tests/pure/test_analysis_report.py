@@ -93,7 +93,7 @@ def test_several_cells_are_counted_in_the_answer(tmp_path: Path) -> None:
     assert "ab and wrk, 1, 16 and 64 connections" in lines[0]
     assert "8 blocks a cell" in lines[0]
     assert "sharedvolume vs tcp-loopback: different (faster) in 4 of 4 cells" in lines[1]
-    assert "Throughput alone is shown here" in terminal(analysis)
+    assert "The throughput alone is shown here" in terminal(analysis)
 
 
 def test_the_gate_fails_where_the_baseline_differs_from_itself(tmp_path: Path) -> None:
