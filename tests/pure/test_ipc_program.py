@@ -39,6 +39,15 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return path
 
 
+def queues() -> set[str]:
+    """Numbers of the System V queues that there are."""
+    lines = Path("/proc/sysvipc/msg").read_text().splitlines()[1:]
+    return {line.split()[1] for line in lines}
+
+
+BEFORE: Final = queues()
+
+
 def lines_of(result: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
@@ -60,13 +69,7 @@ def left_behind(directory: Path) -> list[str]:
     found = directory.stat()
     mark = f"socklab-ipc-{found.st_dev:x}-{found.st_ino:x}-"
     shared = [path.name for path in Path("/dev/shm").iterdir() if path.name.startswith(mark)]
-    key = (ord("q") << 24) | ((found.st_dev & 0xFF) << 16) | (found.st_ino & 0xFFFF)
-    queues = [
-        line.split()[1]
-        for line in Path("/proc/sysvipc/msg").read_text().splitlines()[1:]
-        if int(line.split()[0]) & 0xFFFFFFFF == key
-    ]
-    return [*sorted(path.name for path in directory.iterdir()), *shared, *queues]
+    return [*sorted(path.name for path in directory.iterdir()), *shared, *(queues() - BEFORE)]
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 /*
  * Names of what a mechanism makes: files in the directory, and global names (POSIX shared memory
- * and queues, System V keys) that follow from the directory's device and inode. A run that was
- * killed leaves nothing that the next one in the same directory does not find and remove.
+ * and queues) that follow from the directory's device and inode. A run that was killed leaves
+ * nothing that the next one in the same directory does not find and remove.
  */
 #define _GNU_SOURCE
 #include "ipc.h"

@@ -103,9 +103,12 @@ static bool receive_posix(struct channel *channel, uint8_t *data, size_t bytes)
            went_wrong("a message of %zd bytes came where %zu were sent", got, bytes);
 }
 
-/* System V: one queue, whose messages carry their direction as their kind. Keys follow from the
-   directory as ftok() makes them. */
-enum { KEY_OF = 'q', TO_SERVING = 1, TO_MEASURING = 2 };
+/* System V: one queue, whose messages carry their direction as their kind. It has no key, which
+   another program's queue might have too: its number stands in a file, with the time of its making,
+   since numbers are given again. */
+enum { TO_SERVING = 1, TO_MEASURING = 2 };
+
+static const char NUMBER_FILE[] = "queue-number";
 
 /* The kernel takes a message with its kind before it, and gives it so: the kind goes into the
    headroom, where an application's own struct would have it, and nothing is copied for it. */
@@ -114,23 +117,48 @@ static void *with_kind(uint8_t *data)
     return data - sizeof(long);
 }
 
-static void forget_system_v(const char *directory)
+/* The number in the directory's file; -1 where there is none, or the queue is another by now. */
+static int numbered(const char *directory)
 {
-    key_t key = ftok(directory, KEY_OF);
-    int queue = key == -1 ? -1 : msgget(key, 0);
-    if (queue >= 0)
-        msgctl(queue, IPC_RMID, NULL);
+    char path[NAME_BYTES];
+    int queue = -1;
+    long long made = 0;
+    struct msqid_ds found;
+    FILE *file = path_in(directory, NUMBER_FILE, path) ? fopen(path, "re") : NULL;
+    if (!file)
+        return -1;
+    bool whole = fscanf(file, "%d %lld", &queue, &made) == 2;
+    fclose(file);
+    return whole && msgctl(queue, IPC_STAT, &found) == 0 && found.msg_ctime == made ? queue : -1;
 }
 
-static bool open_system_v(struct channel *channel, int flags)
+static void forget_system_v(const char *directory)
 {
-    key_t key = ftok(channel->directory, KEY_OF);
-    if (key == -1)
-        return refused("ftok", "the directory, made beforehand");
-    int queue = msgget(key, 0600 | flags);
-    if (queue < 0)
-        return refused("msgget", "CONFIG_SYSVIPC, and the same IPC namespace for both ends");
-    channel->queue = queue;
+    char path[NAME_BYTES];
+    int queue = numbered(directory);
+    if (queue >= 0)
+        msgctl(queue, IPC_RMID, NULL);
+    if (path_in(directory, NUMBER_FILE, path))
+        unlink(path);
+}
+
+static bool number(struct channel *channel)
+{
+    char path[NAME_BYTES];
+    struct msqid_ds found;
+    if (!path_in(channel->directory, NUMBER_FILE, path))
+        return false;
+    if (msgctl(channel->queue, IPC_STAT, &found) != 0)
+        return refused("msgctl", NULL);
+    FILE *file = fopen(path, "wxe");
+    if (!file || fprintf(file, "%d %lld\n", channel->queue, (long long)found.msg_ctime) < 0 ||
+        fclose(file) != 0)
+        return refused("fopen", "a directory that this user may write");
+    return true;
+}
+
+static bool use_system_v(struct channel *channel)
+{
     channel->kind[0] = channel->role == SERVES ? TO_SERVING : TO_MEASURING;
     channel->kind[1] = channel->role == SERVES ? TO_MEASURING : TO_SERVING;
     channel->limit = (size_t)setting("/proc/sys/kernel/msgmax", 8192);
@@ -140,12 +168,22 @@ static bool open_system_v(struct channel *channel, int flags)
 
 static bool prepare_system_v(struct channel *channel)
 {
-    return open_system_v(channel, IPC_CREAT | IPC_EXCL);
+    channel->queue = msgget(IPC_PRIVATE, 0600);
+    if (channel->queue < 0)
+        return refused("msgget", "CONFIG_SYSVIPC, and fewer queues than kernel.msgmni");
+    if (!number(channel)) {
+        msgctl(channel->queue, IPC_RMID, NULL);
+        return false;
+    }
+    return use_system_v(channel);
 }
 
 static bool join_system_v(struct channel *channel)
 {
-    return open_system_v(channel, 0);
+    channel->queue = numbered(channel->directory);
+    if (channel->queue < 0)
+        return refused("msgctl", "the same IPC namespace for both ends");
+    return use_system_v(channel);
 }
 
 static bool send_system_v(struct channel *channel, uint8_t *data, size_t bytes)
