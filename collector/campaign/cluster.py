@@ -137,16 +137,17 @@ class Cluster:
                     for group in groups
                 }
             if time.monotonic() > placed_by:
-                no_room = self._why_not_placed(identity) if "not placed" in status.values() else ""
+                no_room = self.why_not_placed(identity) if "not placed" in status.values() else ""
                 if no_room:
                     raise BlockFailed(f"{identity}: not placed after {PLACE_S:.0f} s. {no_room}")
                 placed_by = deadline
             time.sleep(POLL_S)
-        why = self._why_not_placed(identity)
+        why = self.why_not_placed(identity)
         late = ", ".join(f"{group} {status[group]}" for group in groups if group not in running)
         raise BlockFailed(f"{identity}: {late} after {PLACE_S * patience:.0f} s. {why}")
 
-    def _why_not_placed(self, identity: str) -> str:
+    def why_not_placed(self, identity: str) -> str:
+        """Return what Nomad lacks for a job's groups; empty where it lacks nothing."""
         reasons = []
         for evaluation in _patiently(self._api.job.get_evaluations, identity):
             for group, metrics in (evaluation.get("FailedTGAllocs") or {}).items():

@@ -69,6 +69,8 @@ class Scaling:
             wanted = self._growth.most - self._growth.count
             while len(new := self._cluster.running(self._identity) - before) < wanted:
                 if self._over.wait(POLL_S):
+                    why = self._cluster.why_not_placed(self._identity)
+                    self._seen["problem"] = why or None
                     return
             self._seen["running_s"] = round(time.monotonic() - began, 3)
             self._await_calls(new, began)

@@ -55,6 +55,7 @@ def test_an_instance_that_is_asked_for_under_load_helps(lab: Lab) -> None:
     for host in {host for host, _ in found}:
         one, two = found[host, "tcp-loopback"], found[host, "scaled"]
         assert (one["scaled_to"], two["scaled_to"]) == (None, 2)
+        assert two["scale_served_s"] is not None, two["warnings"]
         assert 0 < two["scale_running_s"] < two["scale_served_s"] < two["measured_s"]
-        assert one["throttled_count"] > 0, "an instance has 30 % of a core"
+        assert one["throttled_count"] > 0, "an instance has a fifth of a core"
         assert one["context_switches"] > 0

@@ -31,9 +31,10 @@ def test_the_job_says_what_grows(made: dict[str, Any], found: Growth | None) -> 
 
 
 class Cluster:
-    """Runs what was asked for at the third look; ``refuses`` to scale."""
+    """Runs what was asked for at the third look; ``refuses`` to scale; ``lacks`` what it needs."""
 
-    def __init__(self, looks: int = 3, refuses: bool = False) -> None:
+    def __init__(self, looks: int = 3, refuses: bool = False, lacks: str = "") -> None:
+        self.lacks = lacks
         self.scaled: list[tuple[str, str, int]] = []
         self._looks = looks
         self._refuses = refuses
@@ -46,6 +47,9 @@ class Cluster:
     def running(self, identity: str) -> set[str]:
         self._looks -= 1
         return {"old", "new-1", "new-2"} if self.scaled and self._looks < 0 else {"old"}
+
+    def why_not_placed(self, identity: str) -> str:
+        return self.lacks
 
 
 class Observer:
@@ -81,9 +85,12 @@ def test_every_new_instance_runs_and_is_called(monkeypatch: pytest.MonkeyPatch) 
     assert seen["problem"] is None
 
 
-def test_a_run_that_ends_first_has_no_times_and_no_zeros() -> None:
-    seen = Scaling(Cluster(looks=10**9), "sl-x", GROWTH, Observer()).end()  # type: ignore[arg-type]
-    assert (seen["running_s"], seen["served_s"], seen["problem"]) == (None, None, None)
+@pytest.mark.parametrize("lacks", ["", "group application: exhausted {'cpu': 1}"])
+def test_a_run_that_ends_first_has_no_times_and_no_zeros(lacks: str) -> None:
+    cluster = Cluster(looks=10**9, lacks=lacks)
+    seen = Scaling(cluster, "sl-x", GROWTH, Observer()).end()  # type: ignore[arg-type]
+    assert (seen["running_s"], seen["served_s"]) == (None, None)
+    assert seen["problem"] == (lacks or None)
 
 
 def test_what_nomad_refuses_is_told() -> None:

@@ -113,10 +113,10 @@ struct letter {
     uint32_t magic, word;
     uint32_t mechanism, mode;
     uint64_t bytes, time_ns;      /* of a cell */
-    uint64_t count, lost, ns;     /* DONE, REPORT */
-    uint64_t cpu_ns, switches;    /* REPORT */
-    uint64_t limit, port;         /* READY, OPENED */
-    int32_t number, unused;       /* NO: a trouble */
+    uint64_t count;               /* DONE, REPORT */
+    uint64_t ns, cpu_ns, switches; /* REPORT */
+    uint64_t port;                /* READY, OPENED */
+    int64_t number;               /* NO: a trouble */
     char call[32], text[160];
 };
 

@@ -153,7 +153,7 @@ static bool told_trouble(struct letter *letter)
         return went_wrong("%s", letter->text);
     memcpy(call, letter->call, sizeof call);
     memcpy(allow, letter->text, sizeof allow);
-    errno = letter->number;
+    errno = (int)letter->number;
     return refused(call, allow[0] ? allow : NULL);
 }
 
