@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from analysis.consistency import holds, little
 from analysis.errors import AnalysisError, UnknownNameError
-from analysis.metric import STREAM, metrics_in
+from analysis.metric import OF_CELLS, STREAM, metrics_in
 
 FOLDER: Final = Path(__file__).parents[1] / "claims"
-METRICS: Final = {metric.name: metric for metric in metrics_in(("wrk", "sysbench", STREAM))}
+_TOOLS: Final = ("wrk", "sysbench", STREAM, *sorted(OF_CELLS))
+METRICS: Final = {metric.name: metric for metric in metrics_in(_TOOLS)}
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1, max_length=400)]
 
@@ -53,7 +54,7 @@ class Here(_Model):
     experiment: Text
     arm: Text
     baseline: Text
-    cell: dict[Literal["tool", "concurrency", "variant"], str | int] = {}
+    cell: dict[Literal["tool", "concurrency", "offered", "variant"], str | int] = {}
     differs: Text
 
 

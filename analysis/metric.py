@@ -96,6 +96,7 @@ def metrics_of(tool: str) -> tuple[Metric, ...]:
         return (
             Metric("latency_p50_s", f"median {what}", "us", 1e6, False, precise=0.02),
             Metric("latency_p99_s", f"p99 {what}", "us", 1e6, False, optional=True),
+            dataclasses.replace(rate, label=f"{words.work}s", precise=None),
             Metric("cpu_per_request_s", f"CPU per {words.cpu_per}", "us", 1e6, False),
         )
     if tool in ONE_WAY:

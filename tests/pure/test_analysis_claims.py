@@ -56,9 +56,11 @@ def test_a_claim_that_ships_is_about_a_declared_contrast(claim: Claim) -> None:
     assert (claim.here.arm, claim.here.baseline) in experiment.contrasts()
     loads = {(one.tool, c) for one in experiment.spec.load for c in one.concurrency}
     cell = claim.here.cell
-    assert any(
-        cell.get("tool", tool) == tool and cell.get("concurrency", c) == c for tool, c in loads
-    )
+    wanted, _, mode = str(cell.get("tool", "")).partition("-")
+    assert any(wanted in ("", tool) and cell.get("concurrency", c) == c for tool, c in loads)
+    if size := str(cell.get("offered", "")).removesuffix(" B").replace(",", ""):
+        sizes = experiment.spec.variables[f"{mode}_bytes"]
+        assert size in str(sizes).split(",")
     factor, _, level = str(cell.get("variant", "=")).partition("=")
     assert not factor or level in [str(one).lower() for one in experiment.spec.cross[factor]]
 
