@@ -17,7 +17,6 @@ import pandas as pd
 
 IPC: Final = "ipc"
 MEASURED: Final = "measured"
-UNAVAILABLE: Final = "unavailable "
 RUN: Final = ["run", "attempt"]
 # What was counted over the whole run, and is no cell's.
 OF_THE_RUN: Final = (
@@ -44,7 +43,7 @@ def find_unmeasured(runs: pd.DataFrame, cells: pd.DataFrame) -> Iterator[Unmeasu
     ``runs``: last attempts, in any state; ``cells``: that table.
     """
     place = ["host", "variant", "arm"]
-    known = runs.drop_duplicates(RUN)[[*RUN, *place, "reasons"]].fillna({"variant": ""})
+    known = runs.drop_duplicates(RUN)[[*RUN, *place, "unavailable"]].fillna({"variant": ""})
     refused = cells[cells["state"] != MEASURED].merge(known, on=RUN)
     asked = [*place, "mode", "message_bytes", "state", "reason"]
     for key, own in refused.groupby(asked, dropna=False, sort=True):
@@ -52,11 +51,9 @@ def find_unmeasured(runs: pd.DataFrame, cells: pd.DataFrame) -> Iterator[Unmeasu
         what = mode if pd.isna(size) else f"{mode} of {size:,.0f} B"
         why = str(state).replace("_", " ") + ("" if pd.isna(reason) else f": {reason}")
         yield Unmeasured(host, variant, arm, what, why, len(own))
-    told = known["reasons"].fillna("").astype("str")
-    forbidden = known.assign(why=told)[told.str.startswith(UNAVAILABLE)]
-    for (host, variant, arm, why), own in forbidden.groupby([*place, "why"], sort=True):
-        reason = why.removeprefix(UNAVAILABLE)
-        yield Unmeasured(host, variant, arm, "everything", f"not available: {reason}", len(own))
+    forbidden = known[known["unavailable"].notna()]
+    for (host, variant, arm, why), own in forbidden.groupby([*place, "unavailable"], sort=True):
+        yield Unmeasured(host, variant, arm, "everything", f"not available: {why}", len(own))
 
 
 def with_cells(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:

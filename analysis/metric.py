@@ -92,7 +92,7 @@ def metrics_of(tool: str) -> tuple[Metric, ...]:
     if tool == OPEN_LOOP:
         return (*_ON_SCHEDULE, dataclasses.replace(rate, precise=None))
     if tool in (ROUND_TRIPS, CONNECTIONS):
-        what = "round trip" if tool == ROUND_TRIPS else "connect()"
+        what = "round trip" if tool == ROUND_TRIPS else "connection set-up"
         return (
             Metric("latency_p50_s", f"median {what}", "us", 1e6, False, precise=0.02),
             Metric("latency_p99_s", f"p99 {what}", "us", 1e6, False, optional=True),

@@ -373,6 +373,7 @@ def _medians(good: pd.DataFrame) -> pd.DataFrame:
 
 def _run_warnings(good: pd.DataFrame) -> list[str]:
     """What good runs warn of, counted; figures, which differ by run, are left out."""
+    good = good.drop_duplicates(["run", "attempt"])  # a run of several cells warns once
     counts: dict[str, int] = {}
     for text in good["warnings"].dropna():
         for name in {FIGURE.sub("...", warning) for warning in str(text).split("; ")} - {""}:

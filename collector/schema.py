@@ -235,7 +235,7 @@ CELL: Final = _table(
     ("rate_per_s", "float64", "1/s", "count over duration_s"),
     ("transfer_bytes_per_s", "float64", "B/s", "throughput: message_bytes times rate_per_s"),
     ("clock_s", "float64", "s", "reading the clock, which was taken from every latency"),
-    ("latency_min_s", "float64", "s", "smallest round trip, or connect()"),
+    ("latency_min_s", "float64", "s", "smallest round trip, or set-up of a connection"),
     ("latency_p50_s", "float64", "s", "median; null below 200 samples"),
     ("latency_p90_s", "float64", "s", "90th percentile; null below 1,000 samples"),
     ("latency_p99_s", "float64", "s", "99th percentile; null below 10,000 samples"),

@@ -81,6 +81,8 @@ def read_ipc(text: str) -> Record:
     if not isinstance(first.get("mechanism"), str) or not _NAME.fullmatch(first["mechanism"]):
         raise _wrong(1, "'mechanism' is a name", first.get("mechanism"))
     if first.get("state") == "unavailable":
+        if not first.get("call") or not first.get("errno"):
+            raise _wrong(1, "what is unavailable has call and errno", ", ".join(first))
         return Record(tool="ipc", tool_version=version, unavailable=_trouble(first))
     if first.get("state") == "failed":
         raise ParseError(1, f"failed: {_trouble(first)}")
@@ -89,11 +91,13 @@ def read_ipc(text: str) -> Record:
     cells: list[Cell] = []
     for number, line in enumerate(lines[1:], 2):
         body = _object(line, number) if line else {}
-        if body == {"state": "ended"}:
+        if body == {"state": "ended"} and cells:
             return _record(version, tuple(cells))
         if not body:
             break
         cells.append(_cell(body, number, clock_ns))
+        if len({(cell.mode, cell.message_bytes) for cell in cells}) < len(cells):
+            raise ParseError(number, "unexpected: a cell that was there before")
     last = min(len(cells) + 2, len(lines))
     raise ParseError(last, "truncated: the line that ends is missing")
 
@@ -152,11 +156,11 @@ def _pair(body: Mapping[str, Any], name: str, line: int) -> tuple[int, int]:
 
 
 def _trouble(body: Mapping[str, Any]) -> str:
-    """``socket: EAFNOSUPPORT (Address family not supported); it takes ...``."""
+    """``socket: EAFNOSUPPORT (Address family not supported), which takes ...``."""
     said = {name: str(body.get(name, ""))[:160] for name in ("call", "errno", "text", "allow")}
     if not said["errno"]:
         return said["text"]
-    cure = f"; it takes {said['allow']}" if said["allow"] else ""
+    cure = f", which takes {said['allow']}" if said["allow"] else ""
     return f"{said['call']}: {said['errno']} ({said['text']}){cure}"
 
 

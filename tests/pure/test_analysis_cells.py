@@ -65,7 +65,12 @@ def test_a_run_without_cells_stays_what_it_was(tmp_path: Path) -> None:
 
 
 def test_a_forbidden_mechanism_is_not_compared_and_is_told(tmp_path: Path) -> None:
-    forbidden = {"state": "invalid", "reasons": "unavailable socket: EAFNOSUPPORT", "tool": "ipc"}
+    forbidden = {
+        "state": "invalid",
+        "reasons": "unavailable socket: EAFNOSUPPORT; steal 6 %",
+        "unavailable": "socket: EAFNOSUPPORT",
+        "tool": "ipc",
+    }
     state = made(tmp_path, arms={**ARMS, "vsock": 1.0}, arm_values={"vsock": forbidden})
     found = analyse(open_dataset(state), "ipc")
     assert found.account.invalid == 8

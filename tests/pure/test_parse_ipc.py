@@ -50,6 +50,18 @@ DAMAGE = {
     "a lost key": (b'"bytes":64,"state":"measured",', b'"state":"measured",', 2, "'bytes' is"),
     "not finite": (b'"clock_ns":20', b'"clock_ns":NaN', 1, "no JSON"),
     "an array": (b'{"state":"ended"}', b'["ended"]', 5, "a line"),
+    "nothing measured": (
+        b'{"mode":"latency"',
+        b'{"state":"ended"}\n{"mode":"latency"',
+        2,
+        "'mode' is one",
+    ),
+    "a cell twice": (
+        b'{"state":"ended"}',
+        b'{"mode":"connect","state":"not_applicable"}\n{"state":"ended"}',
+        5,
+        "a cell that was there before",
+    ),
     "a changed sample": (b'"histogram":[[', b'"histogram":[[1,1],[', 2, "the histogram has"),
 }
 
@@ -99,7 +111,7 @@ def test_a_forbidden_mechanism_has_a_reason_and_no_zero() -> None:
     assert record.requests is record.duration_s is None
     assert record.unavailable is not None
     assert record.unavailable.startswith("access vsock_loopback: ENOENT (No such file")
-    assert "it takes the kernel module vsock_loopback" in record.unavailable
+    assert "which takes the kernel module vsock_loopback" in record.unavailable
 
 
 def test_the_load_is_one_conversation_for_a_time() -> None:

@@ -49,7 +49,7 @@ static void close_once(int *fd)
     *fd = -1;
 }
 
-void channel_close(struct channel *channel)
+void channel_close(struct channel *channel, bool forgets)
 {
     if (channel->out == channel->in)
         channel->out = -1;
@@ -59,7 +59,7 @@ void channel_close(struct channel *channel)
     for (int i = 0; i < MOST_PASSED; i++)
         close_once(&channel->passed[i]);
     memory_close(channel);
-    if (channel->mechanism->forget)
+    if (forgets && channel->mechanism->forget)
         channel->mechanism->forget(channel->directory);
 }
 

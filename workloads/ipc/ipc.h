@@ -99,7 +99,7 @@ void forget_all(const char *directory);
 
 /* channel.c */
 void channel_init(struct channel *, const struct mechanism *, enum role, const char *directory);
-void channel_close(struct channel *);
+void channel_close(struct channel *, bool forgets); /* the names, too */
 bool write_whole(int fd, const uint8_t *, size_t);
 bool read_whole(int fd, uint8_t *, size_t);
 bool send_bytes(struct channel *, uint8_t *, size_t); /* of mechanisms that carry bytes, */
@@ -134,7 +134,7 @@ bool meeting_waits(void); /* is there a letter, or an end? */
 void patience_begin(uint64_t time_ns);
 void patience_end(void);
 bool go_on(void);      /* after a wait that was interrupted: false where it is of no use */
-bool ticked(void);     /* for loops that make no call that could be interrupted */
+bool ticked(void);     /* for loops whose calls need not wait, and are not interrupted then */
 
 /* histogram.c */
 struct histogram;

@@ -29,6 +29,8 @@ static void on_tick(int number)
 {
     (void)number;
     tick = 1;
+    if (told_to_end)
+        alarm(1);
 }
 
 /* Ticks later too: the call that is to be interrupted may only be about to begin. */
@@ -75,10 +77,13 @@ void meeting_forget(const char *directory)
 
 bool meeting_accept(int listener, int *fd)
 {
-    do
+    *fd = -1;
+    while (*fd < 0 && !told_to_end) {
         *fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-    while (*fd < 0 && errno == EINTR && !told_to_end);
-    return *fd >= 0 || refused("accept", NULL);
+        if (*fd < 0 && errno != EINTR)
+            return refused("accept", NULL);
+    }
+    return *fd >= 0;
 }
 
 /* The serving end may still be starting. */
@@ -129,7 +134,8 @@ void patience_begin(uint64_t time_ns)
 void patience_end(void)
 {
     struct itimerval never = {{0, 0}, {0, 0}};
-    setitimer(ITIMER_REAL, &never, NULL);
+    if (!told_to_end) /* else what is to be interrupted may be about to begin */
+        setitimer(ITIMER_REAL, &never, NULL);
     deadline_ns = 0;
     tick = 0;
 }

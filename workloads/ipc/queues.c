@@ -1,4 +1,4 @@
-/* Message queues, POSIX and System V: one to each end. */
+/* Message queues: POSIX, one to each end, and System V, one for both ways. */
 #define _GNU_SOURCE
 #include "ipc.h"
 
@@ -129,6 +129,7 @@ static int numbered(const char *directory)
         return -1;
     bool whole = fscanf(file, "%d %lld", &queue, &made) == 2;
     fclose(file);
+    errno = EIDRM; /* unless msgctl() says another */
     return whole && msgctl(queue, IPC_STAT, &found) == 0 && found.msg_ctime == made ? queue : -1;
 }
 
@@ -161,8 +162,15 @@ static bool use_system_v(struct channel *channel)
 {
     channel->kind[0] = channel->role == SERVES ? TO_SERVING : TO_MEASURING;
     channel->kind[1] = channel->role == SERVES ? TO_MEASURING : TO_SERVING;
+    struct msqid_ds found;
+    if (msgctl(channel->queue, IPC_STAT, &found) != 0)
+        return refused("msgctl", NULL);
     channel->limit = (size_t)setting("/proc/sys/kernel/msgmax", 8192);
     channel->limit_is = "kernel.msgmax";
+    if (found.msg_qbytes < channel->limit) { /* one that the queue never has room for */
+        channel->limit = found.msg_qbytes;
+        channel->limit_is = "kernel.msgmnb";
+    }
     return true;
 }
 
