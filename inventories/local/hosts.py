@@ -104,6 +104,8 @@ def inventory() -> dict[str, object]:
             "lab_container": f"{lab}-{name}",
             "lab_arch": other,
             "lab_containers_subnet": f"198.19.{number}.0/24",
+            # Its python takes seconds to start, and more while others are busy.
+            "ansible_ssh_timeout": 60,
         }
     common = {
         "ansible_user": "root",
