@@ -159,7 +159,7 @@ def _served(
     page: tuple[Group, ...], groups: Mapping[Cell, Group], runs: pd.DataFrame
 ) -> Iterator[Served]:
     emulated = {cell.host for cell, group in groups.items() if group in page and group.emulated}
-    own = runs[runs["host"].isin(emulated)]
+    own = runs[runs["host"].isin(emulated)].drop_duplicates(["run", "attempt"])
     for (host, arm), rows in own.groupby(["host", "arm"], sort=True):
         answered = rows["exit_code"].eq(0) & rows["requests"].gt(0)
         good = rows["state"] == GOOD

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from analysis.dataset import Dataset, campaigns_by_age, good_runs
-from analysis.metric import PRIMARY
+from analysis.metric import OF_CELLS, PRIMARY
 
 PLACE: Final = ["experiment", "host", "peer", "variant", "arm"]
 NEEDED: Final = [*PLACE, "campaign", "tool", "concurrency", "offered", "started_wall_s", PRIMARY]
@@ -36,7 +36,7 @@ class Peak:
 def peaks(dataset: Dataset) -> list[Peak]:
     """Return the peak of every arm on every host of every experiment, as far as measured."""
     runs = good_runs(dataset.runs(columns=NEEDED))
-    runs = runs[(runs["offered"] == "") & runs[PRIMARY].notna()]
+    runs = runs[(runs["offered"] == "") & runs[PRIMARY].notna() & ~runs["tool"].isin(OF_CELLS)]
     age = {name: number for number, name in enumerate(campaigns_by_age(runs))}
     found = []
     for place, rows in runs.groupby(PLACE, sort=True):

@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pandas as pd
 
+from analysis.cells import IPC
 from analysis.change import listed
 from analysis.contrast import CELL, Cell, cells_of, pair
 from analysis.dataset import Dataset, find_campaign, good_runs
 from analysis.estimate import Floats, hodges_lehmann
-from analysis.metric import OPEN_LOOP, Metric, metric_of, metrics_of, primary_of
+from analysis.metric import OF_CELLS, OPEN_LOOP, Metric, metric_of, metrics_of, primary_of
 from analysis.plan import Plan, campaign_folder, read_plan
 
 NEEDED: Final = [
@@ -104,14 +105,24 @@ def _ended(one: CellPrecision, caps: Mapping[tuple[object, ...], int]) -> str:
 
 
 def _cells(plan: Plan, good: pd.DataFrame) -> Iterator[CellPrecision]:
+    found: dict[Cell, list[Width]] = {}
     for cell, rows in cells_of(good):
-        widths = tuple(
-            width(pair(rows, metric.name, arm, base).units, arm, base, metric)
+        found.setdefault(_planned(cell), []).extend(
+            one
             for metric in metrics_of(cell.tool)
             if metric.precise and (metric == primary_of(cell.tool) or rows[metric.name].gt(0).any())
             for arm, base in plan.contrasts
+            for one in [width(pair(rows, metric.name, arm, base).units, arm, base, metric)]
+            # Of a run's parts some are beyond a mechanism's limit: no further block has them.
+            if one.n or cell.tool not in OF_CELLS
         )
-        yield CellPrecision(cell, all(one.reached for one in widths), widths)
+    for cell, widths in found.items():
+        yield CellPrecision(cell, all(one.reached for one in widths), tuple(widths))
+
+
+def _planned(cell: Cell) -> Cell:
+    """The cell as it was planned and is measured further, of whose runs this one may be a part."""
+    return replace(cell, tool=IPC, offered="") if cell.tool in OF_CELLS else cell
 
 
 def width(units: Floats, arm: str, baseline: str, metric: Metric) -> Width:

@@ -245,7 +245,10 @@ def _cells(row: Mapping[str, Any]) -> list[dict[str, Any]]:
          "transfer_bytes_per_s": 8 * rate * 4096},
         {**row_of, "mode": "throughput", "message_bytes": 32768, "state": "too_large",
          "reason": "at most 8192 B: kernel.msgmax"},
-        {**row_of, "mode": "connect", "message_bytes": None, "state": "not_applicable"},
+        {**row_of, "mode": "connect", "message_bytes": None, "state": "not_applicable"}
+        if row["arm"] != "unix-seqpacket"
+        else {**row_of, "mode": "connect", "message_bytes": None, **way, **latency, **used,
+              **switches},
     ]  # fmt: skip
 
 

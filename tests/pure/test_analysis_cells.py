@@ -12,6 +12,8 @@ from synthetic_dataset import Campaign, add_campaign
 from analysis.cells import OF_THE_RUN
 from analysis.compare import compare
 from analysis.dataset import open_dataset
+from analysis.peak import peaks
+from analysis.precision import precision
 from analysis.report.page import render
 from analysis.summary import analyse
 from analysis.tables import tables
@@ -102,6 +104,22 @@ def test_verdicts_are_on_the_median_round_trip_and_on_messages(tmp_path: Path) -
     ]  # fmt: skip
     # Containers are counted over whole runs: a cell has what its two processes used.
     assert set(found.cpu["part"]) == {"containers together"}
+
+
+def test_a_campaign_goes_on_for_whole_runs_and_not_for_what_has_no_figure(tmp_path: Path) -> None:
+    dataset = open_dataset(made(tmp_path, blocks=12, first=6, noise=0.001))
+    (found,) = precision(dataset, "ipc").cells
+    assert (found.cell.tool, found.cell.offered, found.precise) == ("ipc", "", True)
+    assert {one.metric for one in found.widths} == {"latency_p50_s", "throughput_rps"}
+    (ended,) = analyse(dataset, "ipc").stopping
+    assert "precise after 12 of at most 12 blocks" in ended
+
+
+def test_connections_are_no_peak_of_requests(tmp_path: Path) -> None:
+    arms = {**ARMS, "unix-seqpacket": 1.5}
+    dataset = open_dataset(made(tmp_path, arms=arms))
+    assert "ipc-connect" in set(dataset.runs()["tool"])
+    assert peaks(dataset) == []
 
 
 def test_compare_takes_a_cell_as_any_other(tmp_path: Path) -> None:
