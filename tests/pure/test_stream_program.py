@@ -115,8 +115,10 @@ def test_figures_agree(
     assert all(one["messages"] > 0 and one["error"] is None for one in found["per_flow"])
     # A flow of one message has no time of its own; none is longer than the whole.
     assert all((one["seconds"] or 0) <= found["seconds"] for one in found["per_flow"])
-    assert found["messages_per_s"] == pytest.approx(found["messages"] / found["seconds"])
-    assert found["bytes_per_s"] == pytest.approx(found["bytes"] / found["seconds"])
+    # The program prints rates to a thousandth; a slow machine's are of few digits.
+    rounded = {"rel": 1e-6, "abs": 0.001}
+    assert found["messages_per_s"] == pytest.approx(found["messages"] / found["seconds"], **rounded)
+    assert found["bytes_per_s"] == pytest.approx(found["bytes"] / found["seconds"], **rounded)
     assert 0.02 < found["seconds"] < 5
 
 
