@@ -1,6 +1,7 @@
 # socklab: two commands, `make lab` and `make test`; each installs what it needs first.
 #
 #   make lab [experiment=web] [profile=quick] [blocks=N] [new=1] [hosts=3]
+#   make lab cpus=0,1 experiment=web-placement   CPUs of the hosts that run the topologies (default: half of them)
 #   make lab arm=1                               an emulated ARM host beside the others (x86=1 on an ARM machine)
 #   make lab lab=mine subnet=198.18.7.0/24       a second lab beside the first
 #   make lab inventory=inventories/mine [yes=1]  hosts of one's own, or in the cloud
@@ -21,6 +22,7 @@ inventory  ?= inventories/local
 export SOCKLAB_ID := $(lab)
 export SOCKLAB_SUBNET := $(subnet)
 export SOCKLAB_HOSTS := $(hosts)
+export SOCKLAB_CPUS := $(cpus)
 export SOCKLAB_ARCHS := $(if $(filter 1,$(arm)),aarch64),$(if $(filter 1,$(x86)),x86_64)
 export ANSIBLE_FORCE_COLOR ?= 0
 # Else Ansible, in a pipe, holds its lines back until it has eight kilobytes of them.

@@ -42,7 +42,7 @@ def main() -> int:
     cluster, mesh = Cluster(state), Mesh(state)
     fixed = lab_variables(state, read_images(state))
     deployer = Deployer(cluster, mesh, ROOT, fixed, state / "secrets")
-    place = Place(near.name, len(near.cpus), far.name, far.address)
+    place = Place(near.name, near.cpus, far.name, far.address)
     with ExitStack() as stack:
         remotes = {}
         for host in {one.name: one for one in (near, far, load)}.values():

@@ -68,6 +68,28 @@ variable "connect" {
   default     = true
 }
 
+variable "host_cpus" {
+  description = "CPUs of the node, separated by commas."
+  type        = string
+  default     = "0"
+
+  validation {
+    condition     = regex_replace(var.host_cpus, "^[0-9]+(,[0-9]+)*$", "valid") == "valid"
+    error_message = "The host_cpus must be whole numbers, separated by commas."
+  }
+}
+
+variable "cpus" {
+  description = "Which CPUs of the node the two run on: any (the kernel chooses), same (both on the last one), apart (the serving one on the first, the measuring one on the last)."
+  type        = string
+  default     = "any"
+
+  validation {
+    condition     = contains(["any", "same", "apart"], var.cpus)
+    error_message = "The cpus must be any, same or apart."
+  }
+}
+
 variable "image_ipc" {
   description = "Image with the program ipc, by digest."
   type        = string
@@ -97,15 +119,26 @@ locals {
   # Nobody but this allocation's tasks sees the folder.
   meeting = "/alloc/tmp"
 
+  # By affinity: Nomad has cores to give away, but each to one task only, and every arm is up at
+  # once. The waiting process of "load" is pinned for the record: what is started there is not its child.
+  cpus      = split(",", var.host_cpus)
+  last      = local.cpus[length(local.cpus) - 1]
+  serving   = var.cpus == "apart" ? local.cpus[0] : local.last
+  pinned    = var.cpus != "any"
+  on_first  = local.pinned ? ["/usr/bin/taskset", "-c", local.serving] : []
+  on_last   = local.pinned && (local.two || var.cpus == "same") ? ["/usr/bin/taskset", "-c", local.last] : []
+  both_pins = local.pinned && !local.two ? ["--cpus", "${local.last},${local.serving}"] : []
+
   asked = join(" ", concat(
     [var.mechanism, local.meeting],
     local.two ? [] : ["--fork"],
+    local.both_pins,
     var.latency_bytes == "" ? [] : ["--latency", var.latency_bytes],
     var.throughput_bytes == "" ? [] : ["--throughput", var.throughput_bytes],
     var.connect ? ["--connect"] : [],
   ))
   files = {
-    "local/load" = "#!/bin/sh\nexec ipc measure ${local.asked} \"$@\"\n"
+    "local/load" = "#!/bin/sh\nexec ${join(" ", concat(local.on_last, ["ipc"]))} measure ${local.asked} \"$@\"\n"
     # The serving end answers where it can be met at all; a pipe needs nothing else.
     "local/ready" = "#!/bin/sh\nexec ipc measure pipe ${local.meeting} ${local.two ? "" : "--fork "}--latency 1 --time 0.01\n"
   }
@@ -165,6 +198,7 @@ job "ipc" {
         config {
           image              = var.image_ipc
           image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
+          entrypoint         = concat(local.on_first, ["/usr/local/bin/ipc"])
           args               = ["serve", local.meeting]
           network_mode       = "none" # a loopback and nothing else
           ipc_mode           = local.shares_ipc ? "shareable" : "private"
@@ -188,7 +222,7 @@ job "ipc" {
       config {
         image              = var.image_ipc
         image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
-        entrypoint         = ["/usr/bin/sleep"]
+        entrypoint         = concat(local.on_last, ["/usr/bin/sleep"])
         args               = ["infinity"]
         network_mode       = local.two && local.shares_network ? local.other : "none"
         ipc_mode           = local.two && local.shares_ipc ? local.other : "private"

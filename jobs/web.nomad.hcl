@@ -149,10 +149,26 @@ variable "cpu" {
   default     = 10
 }
 
-variable "host_cores" {
-  description = "CPUs of the node; combined is limited to two cores, or to nearly all where there are fewer."
-  type        = number
-  default     = 1
+variable "host_cpus" {
+  description = "CPUs of the node, separated by commas; combined is limited to two cores, or to nearly all where there are fewer."
+  type        = string
+  default     = "0"
+
+  validation {
+    condition     = regex_replace(var.host_cpus, "^[0-9]+(,[0-9]+)*$", "valid") == "valid"
+    error_message = "The host_cpus must be whole numbers, separated by commas."
+  }
+}
+
+variable "cpus" {
+  description = "Which CPUs of the node the containers run on: any (the kernel chooses), same (all on the last one), apart (the proxy on the first, the application on the others; combined is one container, and stays whole)."
+  type        = string
+  default     = "any"
+
+  validation {
+    condition     = contains(["any", "same", "apart"], var.cpus)
+    error_message = "The cpus must be any, same or apart."
+  }
 }
 
 variable "memory_mb" {
@@ -179,7 +195,22 @@ locals {
 
   # Each process of the other topologies is one thread, so it can use one core: twice that is two.
   # The margin leaves room for the deployments that are up at the same time.
-  combined_cpu = var.host_cores > 2 ? 200000 : 100000 * var.host_cores - 500
+  combined_cpu = length(local.cpus) > 2 ? 200000 : 100000 * length(local.cpus) - 500
+
+  # By affinity: Nomad has cores to give away, but each to one task only, and every arm is up at once.
+  cpus   = split(",", var.host_cpus)
+  others = length(local.cpus) > 1 ? slice(local.cpus, 1, length(local.cpus)) : local.cpus
+  last   = local.cpus[length(local.cpus) - 1]
+  on = var.cpus == "any" ? {} : merge(
+    { for number in range(length(local.apps)) : "app-${number}" => var.cpus == "same" ? local.last : element(local.others, number) },
+    { proxy = var.cpus == "same" ? local.last : local.cpus[0] },
+    var.cpus == "same" ? { combined = local.last } : {},
+  )
+  pin = { for name, cpu in local.on : name => ["/usr/bin/taskset", "-c", cpu] }
+  front_program = (
+    local.combined ? ["/usr/bin/supervisord"] :
+    local.discovered ? ["/bin/sh", "-c", local.begin, "begin"] : ["/usr/sbin/nginx"]
+  )
 
   # What each instance binds to, and where the proxy finds it. The socket is on the allocation's shared volume.
   binds = {
@@ -404,6 +435,7 @@ job "web" {
           config {
             image              = var.image_app
             image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
+            entrypoint         = concat(lookup(local.pin, task.value, []), ["/usr/bin/gunicorn"])
             args               = ["--config", "/srv/socklab/gunicorn.conf.py", "--backlog", "${var.backlog}"]
             network_mode       = local.bridged ? "socklab" : ""
             network_aliases    = local.bridged ? ["${task.value}.${NOMAD_ALLOC_ID}"] : []
@@ -437,7 +469,7 @@ job "web" {
           config {
             image              = local.combined ? var.image_combined : var.image_proxy
             image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
-            entrypoint         = local.discovered ? ["/bin/sh", "-c", local.begin, "begin"] : null
+            entrypoint         = concat(lookup(local.pin, task.value, []), local.front_program)
             args               = local.combined ? ["-c", "/local/supervisord.conf"] : ["-c", "/local/nginx.conf"]
             network_mode       = local.bridged ? "socklab" : ""
             ports              = local.bridged ? ["http"] : []

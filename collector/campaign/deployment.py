@@ -98,7 +98,7 @@ class Place:
     """
 
     host: str
-    cores: int
+    cpus: tuple[int, ...]
     peer: str | None
     peer_address: str | None
     patience: float = 1.0
@@ -125,7 +125,8 @@ class Deployer:
         key = (order.job, place, port, tuple(sorted(order.variables.items())))
         if key not in self._rendered:
             path = self._root / order.job
-            ours = {**self._fixed, "node": place.host, "host_cores": place.cores, "port": port}
+            cpus = ",".join(map(str, place.cpus))
+            ours = {**self._fixed, "node": place.host, "host_cpus": cpus, "port": port}
             if place.peer is not None:
                 ours |= {"peer": place.peer, "peer_address": place.peer_address}
             if order.variables.get("tls") or order.variables.get("path") == "tcp-tls":

@@ -339,7 +339,7 @@ class Engine:
     def _place(self, block: Block) -> Place:
         return Place(
             host=block.host,
-            cores=len(self._inventory.hosts[block.host].cpus),
+            cpus=self._inventory.hosts[block.host].cpus,
             peer=block.peer,
             peer_address=self._inventory.hosts[block.peer].address if block.peer else None,
             patience=EMULATED_PATIENCE if self.plan.on_guests(block) else 1.0,

@@ -44,6 +44,7 @@ RULES: Final[Sequence[Rule]] = (
     rules_hosts.FarEndExists(),
     rules_hosts.LoadHostIsApart(),
     rules_hosts.PlacementIsApart(),
+    rules_hosts.PartsHaveCpusToBeApart(),
 )
 
 

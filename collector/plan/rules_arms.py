@@ -220,7 +220,7 @@ class EngineVariablesAreLeftAlone:
     ENGINE: Final = (
         "id",
         "node",
-        "host_cores",
+        "host_cpus",
         "peer",
         "peer_address",
         "port",

@@ -132,6 +132,30 @@ class PlacementIsApart:
             yield Finding("warning", "inventory: lab_cpus", message)
 
 
+class PartsHaveCpusToBeApart:
+    """A topology whose parts are to be apart (``cpus: apart``) runs on a host of two CPUs or more.
+
+    On one CPU its rows would be those of the same core, under another name.
+    """
+
+    NAME: Final = "cpus"
+
+    def check(self, case: Case) -> Iterator[Finding]:
+        """Look for the value among all variables, then for hosts with one CPU."""
+        spec = case.experiment.spec
+        values = [spec.variables.get(self.NAME), *spec.cross.get(self.NAME, ())]
+        values += [body.variables.get(self.NAME) for body in spec.arms.values()]
+        if "apart" not in values:
+            return
+        pairs = pair_hosts(case.experiment, case.inventory)
+        if few := sorted({pair.host.name for pair in pairs if len(pair.host.cpus) == 1}):
+            message = (
+                f"{_list(few)} has one CPU, and 'cpus: apart' wants two; give it more "
+                "(the local lab: make lab cpus=0,1)"
+            )
+            yield Finding("error", "inventory: lab_cpus", message)
+
+
 def _all_inside(case: Case) -> bool:
     tools = [TOOLS.get(entry.tool) for entry in case.experiment.spec.load]
     return all(tool is not None and tool.capabilities.inside for tool in tools)

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""The local lab as an Ansible inventory: names and addresses follow from four settings.
+"""The local lab as an Ansible inventory: names and addresses follow from five settings.
 
-Settings come from the environment, so that ``ansible-playbook``, ``ansible-inventory`` and make
-see the same lab: ``SOCKLAB_ID`` (default ``socklab``), ``SOCKLAB_SUBNET`` (a /24 inside
-198.18.0.0/16, default ``198.18.0.0/24``), ``SOCKLAB_HOSTS`` (2 to 16, default 3) and
-``SOCKLAB_ARCHS`` (architectures beside the machine's own: ``aarch64``, ``x86_64``, separated
-by commas; default none). The first host serves the cluster and generates load, the third is the far
-end of topologies that span two hosts, the others run the topologies. An architecture that is not
-the machine's own is one more host, emulated. Every value printed is literal; the hosts stage makes
-it true.
+Settings come from the environment, so that ``ansible-playbook``, ``ansible-inventory`` and make see
+the same lab: ``SOCKLAB_ID`` (default ``socklab``), ``SOCKLAB_SUBNET`` (a /24 inside 198.18.0.0/16,
+default ``198.18.0.0/24``), ``SOCKLAB_HOSTS`` (2 to 16, default 3) and ``SOCKLAB_ARCHS``
+(architectures beside the machine's own: ``aarch64``, ``x86_64``, separated by commas; default none)
+and ``SOCKLAB_CPUS`` (CPUs of the hosts that run the topologies, separated by commas; default the
+half of them that the load does not have). The first host serves the cluster and generates load, the
+third is the far end of topologies that span two hosts, the others run the topologies. An
+architecture that is not the machine's own is one more host, emulated. Every value printed is
+literal; the hosts stage makes it true.
 """
 
 import ipaddress
@@ -25,8 +26,8 @@ EMULATED_CPUS = 2
 RANGE = ipaddress.IPv4Network("198.18.0.0/16")
 
 
-def settings() -> tuple[str, ipaddress.IPv4Network, int, list[str]]:
-    """Read and check the four settings; raises ValueError with what was expected."""
+def settings() -> tuple[str, ipaddress.IPv4Network, int, list[str], list[int]]:
+    """Read and check the five settings; raises ValueError with what was expected."""
     lab = os.environ.get("SOCKLAB_ID", "socklab")
     if not re.fullmatch(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?", lab):
         raise ValueError(
@@ -47,7 +48,15 @@ def settings() -> tuple[str, ipaddress.IPv4Network, int, list[str]]:
         raise ValueError(
             f"SOCKLAB_ARCHS={','.join(archs)!r}: expected some of {', '.join(EMULATED)}"
         )
-    return lab, subnet, int(count), sorted(set(archs))
+    cpus = os.environ.get("SOCKLAB_CPUS", "")
+    if not re.fullmatch(r"(\d{1,4}(,\d{1,4})*)?", cpus):
+        raise ValueError(f"SOCKLAB_CPUS={cpus!r}: expected numbers separated by commas, as in 0,1")
+    own = sorted({int(cpu) for cpu in cpus.split(",") if cpu})
+    if missing := set(own) - os.sched_getaffinity(0):
+        raise ValueError(
+            f"SOCKLAB_CPUS={cpus!r}: this machine has no CPU {', '.join(map(str, sorted(missing)))}"
+        )
+    return lab, subnet, int(count), sorted(set(archs)), own
 
 
 def split_cpus() -> tuple[list[int], list[int]]:
@@ -75,8 +84,9 @@ def siblings(cpu: int) -> set[int]:
 
 def inventory() -> dict[str, object]:
     """Build the whole inventory in the form that ``ansible-inventory --list`` reads."""
-    lab, subnet, count, archs = settings()
-    load_cpus, topology_cpus = split_cpus()
+    lab, subnet, count, archs, own = settings()
+    load_cpus, half = split_cpus()
+    topology_cpus = own or half
     arch = os.uname().machine
     state = Path(os.environ.get("SOCKLAB_STATE", ROOT / ".lab" / lab)).absolute()
     names = [f"lab-{number}" for number in range(1, count + 1)]

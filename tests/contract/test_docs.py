@@ -266,7 +266,7 @@ def test_topology_of_the_tutorial_takes_what_the_engine_sets(tree: Path) -> None
     write_files(page, tree)
     image = f"registry.test/x@sha256:{'a' * 64}"
     engine = {f"image_{name}": image for name in ("proxy", "app", "combined")}
-    engine |= {"node": "lab-2", "host_cores": "1"}
+    engine |= {"node": "lab-2", "host_cpus": "1"}
     arms = arms_of(tree, page)
     assert len(arms) > 1
     for job, variables in arms:

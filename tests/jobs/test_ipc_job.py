@@ -91,6 +91,19 @@ def test_what_is_asked_is_what_the_variables_say() -> None:
     )
 
 
+@pytest.mark.parametrize(("cpus", "serving"), [("same", "7"), ("apart", "2")])
+def test_either_end_runs_on_the_cpu_that_is_asked_for(cpus: str, serving: str) -> None:
+    two = render("pipe", host_cpus="2,5,7", cpus=cpus)
+    of_two = {name: task["Config"]["entrypoint"] for name, task in tasks(two).items()}
+    assert of_two["serve"] == ["/usr/bin/taskset", "-c", serving, "/usr/local/bin/ipc"]
+    assert of_two["load"] == ["/usr/bin/taskset", "-c", "7", "/usr/bin/sleep"]
+    assert scripts(two)["local/load"].startswith("exec /usr/bin/taskset -c 7 ipc measure pipe ")
+    one = render("pipe", "one", host_cpus="2,5,7", cpus=cpus)
+    assert f" --fork --cpus 7,{serving} --latency " in scripts(one)["local/load"]
+    # The record of what one container may run on: two CPUs, where its processes are apart.
+    assert (len(tasks(one)["load"]["Config"]["entrypoint"]) > 1) is (cpus == "same")
+
+
 @pytest.mark.parametrize("sizes", ["64;reboot", "64,", ",64", "64 128", "$(id)"])
 def test_sizes_are_numbers(sizes: str) -> None:
     for name in ("latency_bytes", "throughput_bytes"):

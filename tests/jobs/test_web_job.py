@@ -158,8 +158,44 @@ def test_two_containers_get_shares_without_a_limit() -> None:
 def test_combined_has_two_cores_as_a_hard_limit_and_twice_the_memory(
     path: str, cores: int, cpu: int
 ) -> None:
-    job = webjob.render(path=path, host_cores=cores, memory_mb=300)
+    cpus = ",".join(map(str, range(4, 4 + cores)))
+    job = webjob.render(path=path, host_cpus=cpus, memory_mb=300)
     assert resources(job) == {"combined": (cpu, 600, True)}
+
+
+def pins(job: dict[str, Any]) -> dict[str, str | None]:
+    """The CPU that each task is put on; None for one that is put nowhere."""
+    started = {name: task["Config"]["entrypoint"] for name, task in webjob.tasks(job).items()}
+    assert all(one[0] == "/usr/bin/taskset" or len(one) == 1 for one in started.values())
+    return {name: one[2] if len(one) > 1 else None for name, one in started.items()}
+
+
+@pytest.mark.parametrize(
+    ("cpus", "expected"),
+    [
+        ("any", [None, None, None]),
+        ("same", ["6", "6", "6"]),
+        ("apart", ["3", "5", "6"]),
+    ],
+)
+def test_containers_run_on_the_cpus_that_are_asked_for(
+    cpus: str, expected: list[str | None]
+) -> None:
+    job = webjob.render(path="sharedvolume", instances=2, host_cpus="3,5,6", cpus=cpus)
+    assert pins(job) == dict(zip(["proxy", "app-0", "app-1"], expected, strict=True))
+    whole = webjob.render(path="combined", host_cpus="3,5,6", cpus=cpus)
+    assert pins(whole) == {"combined": "6" if cpus == "same" else None}
+
+
+def test_with_more_instances_than_cpus_none_comes_to_the_proxys() -> None:
+    job = webjob.render(path="tcp-loopback", instances=4, host_cpus="0,1,2", cpus="apart")
+    assert pins(job) == {"proxy": "0", "app-0": "1", "app-1": "2", "app-2": "1", "app-3": "2"}
+
+
+def test_cpus_of_a_host_are_numbers() -> None:
+    for bad in ("0;reboot", "0,", "0-3", ""):
+        refused = webjob.attempt(**webjob.IMAGES, path="combined", host_cpus=bad)
+        assert "The host_cpus must be whole numbers" in refused.stdout
 
 
 def test_id_is_a_variable() -> None:

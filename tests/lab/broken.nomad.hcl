@@ -10,9 +10,9 @@ variable "node" {
   type        = string
 }
 
-variable "host_cores" {
+variable "host_cpus" {
   description = "CPUs of the node."
-  type        = number
+  type        = string
 }
 
 variable "image_proxy" {

@@ -54,6 +54,13 @@ def test_another_architecture_is_one_emulated_host_more() -> None:
     }
 
 
+def test_cpus_of_the_topologies_can_be_named() -> None:
+    cpu = max(os.sched_getaffinity(0))
+    read, plain = inventory(SOCKLAB_CPUS=f"{cpu}"), inventory()
+    assert read.hosts["lab-2"].cpus == read.hosts["lab-3"].cpus == (cpu,)
+    assert read.hosts["lab-1"].cpus == plain.hosts["lab-1"].cpus
+
+
 def test_the_machines_own_architecture_is_not_emulated() -> None:
     asked, plain = inventory(SOCKLAB_ARCHS=f",{os.uname().machine},"), inventory()
     assert asked.hosts == plain.hosts
@@ -64,6 +71,8 @@ def test_the_machines_own_architecture_is_not_emulated() -> None:
     [
         ({"SOCKLAB_ARCHS": "arm"}, "SOCKLAB_ARCHS='arm': expected some of aarch64, x86_64"),
         ({"SOCKLAB_HOSTS": "1"}, "SOCKLAB_HOSTS='1': expected a number from 2 to 16"),
+        ({"SOCKLAB_CPUS": "0-1"}, "SOCKLAB_CPUS='0-1': expected numbers separated by commas"),
+        ({"SOCKLAB_CPUS": "9999"}, "SOCKLAB_CPUS='9999': this machine has no CPU 9999"),
         ({"SOCKLAB_ID": "Mine"}, "SOCKLAB_ID='Mine': expected 1 to 20"),
         ({"SOCKLAB_SUBNET": "10.0.0.0/24"}, "expected a /24 inside 198.18.0.0/16"),
     ],

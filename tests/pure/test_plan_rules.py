@@ -201,7 +201,7 @@ def test_a_link_out_of_the_repository_is_no_job_file(tmp_path: Path) -> None:
     "name",
     [
         "id",
-        "host_cores",
+        "host_cpus",
         "peer",
         "peer_address",
         "port",
@@ -303,6 +303,17 @@ def test_cpus_shared_on_one_machine_are_warned_of(kind: str, address: str, warne
     assert said == (
         ["inventory: lab_cpus: warning: load and topology of lab-2 share CPU 1 of one machine; "
          "set lab_cpus apart, or read the figures with care"] if warned else []
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("cpus", "refused"), [([1], True), ([1, 2], False)])
+def test_parts_that_are_to_be_apart_want_two_cpus(cpus: list[int], refused: bool) -> None:
+    listing = copy.deepcopy(LISTING)
+    listing["_meta"]["hostvars"]["lab-2"]["lab_cpus"] = cpus
+    said = findings(edited(("{keepalive: true}", "{cpus: apart}")), listing=listing)
+    assert [one for one in said if "'cpus: apart'" in one] == (
+        ["inventory: lab_cpus: lab-2 has one CPU, and 'cpus: apart' wants two; give it more "
+         "(the local lab: make lab cpus=0,1)"] if refused else []
     )  # fmt: skip
 
 

@@ -77,8 +77,8 @@ def test_nginx_configuration_of_combined_is_that_of_its_twin(
 def test_combined_differs_in_what_is_published_of_it(
     combined: str, unix: str, instances: int
 ) -> None:
-    one = webjob.render(path=combined, instances=instances, host_cores=4)
-    other = webjob.render(path=unix, instances=instances, host_cores=4)
+    one = webjob.render(path=combined, instances=instances, host_cpus="0,1,2,3")
+    other = webjob.render(path=unix, instances=instances, host_cpus="0,1,2,3")
     tasks = webjob.group(other)["Tasks"]
     # One task in place of all: what is left to compare is the proxy's.
     proxy = [{**task, "Name": "combined"} for task in tasks if task["Name"] == "proxy"]
@@ -88,6 +88,7 @@ def test_combined_differs_in_what_is_published_of_it(
     found = difference(one, alone)
     assert {at for at in found if not at.startswith(supervisor)} == {
         f"{task}/Config/image",
+        f"{task}/Config/entrypoint",
         f"{task}/Config/args",
         f"{task}/Config/cpu_hard_limit",
         f"{task}/Resources/CPU",
