@@ -13,6 +13,7 @@ from collector.campaign.errors import BlockFailed, CampaignError
 from collector.campaign.mesh import Mesh
 from collector.campaign.remote import Remote, ask_all
 from collector.campaign.scaling import Growth, growth_of
+from collector.plan.experiment import filled
 from collector.plan.jobfile import declared_variables
 from collector.plan.plan import Plan
 
@@ -28,13 +29,17 @@ PORTS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to deploy: an arm's job with its variables, and the names it goes by."""
+    """What to deploy: an arm's job with its variables, and the names it goes by.
+
+    ``program``: of an arm that is nothing to deploy, what runs on the host; ``job`` is None then.
+    """
 
     key: str  # arm/copy
     arm: str
     copy: str
-    job: str
+    job: str | None
     variables: Mapping[str, Any]
+    program: tuple[str, ...] = ()
 
     def identity(self, campaign: str, block: int, attempt: int) -> str:
         """Name of the Nomad job, unique to this attempt."""
@@ -42,18 +47,16 @@ class Order:
 
 
 def orders(plan: Plan, block: Any) -> list[Order]:
-    """Return what a block deploys, in the plan's order of running."""
+    """Return what a block deploys or starts, in the plan's order of running."""
     variant = plan.variants[block.variant]
-    return [
-        Order(
-            f"{run.arm}/{run.copy}",
-            run.arm,
-            run.copy,
-            plan.arms[run.arm].job,
-            {**plan.arms[run.arm].variables, **variant},
-        )
-        for run in block.runs
-    ]
+    found = []
+    for run in block.runs:
+        arm = plan.arms[run.arm]
+        variables = {**arm.variables, **variant}
+        program = tuple(filled(word, variables) for word in arm.program)
+        key = f"{run.arm}/{run.copy}"
+        found.append(Order(key, run.arm, run.copy, arm.job, variables, program))
+    return found
 
 
 def endpoint(allocation: Mapping[str, Any], tls: bool) -> str:
@@ -124,7 +127,7 @@ class Deployer:
         """Return the job as the API takes it; ``port`` is the first of the job's own ports."""
         key = (order.job, place, port, tuple(sorted(order.variables.items())))
         if key not in self._rendered:
-            path = self._root / order.job
+            path = self._root / str(order.job)
             cpus = ",".join(map(str, place.cpus))
             ours = {**self._fixed, "node": place.host, "host_cpus": cpus, "port": port}
             if place.peer is not None:

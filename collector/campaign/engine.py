@@ -51,6 +51,7 @@ from collector.campaign.stopping import Precise, due
 from collector.parse import TOOLS, Load
 from collector.plan.inventory import Inventory
 from collector.plan.model import Block
+from collector.plan.tools import warmup_s
 
 ATTEMPTS: Final = 3
 BUSY_SHARE: Final = 0.05
@@ -64,6 +65,7 @@ SKEW_S: Final = 2.0
 WAKE_S: Final = 180.0
 EMULATED_PATIENCE: Final = 10.0
 INSIDE: Final = "/local/load"
+PROGRAMS: Final = "/usr/local/lib/socklab/programs"
 RUN_INSIDE: Final = ("sudo", "-n", "/usr/local/lib/socklab/run-inside")
 
 
@@ -293,10 +295,11 @@ class Engine:
         The last attempt is kept even if a run of it failed: its rows are invalid, with the reason,
         and the campaign goes on.
         """
-        wanted = [
+        named = [
             (order, order.identity(self.plan.campaign, block.block, attempt))
             for order in orders(self.plan, block)
         ]
+        wanted = [(order, identity) for order, identity in named if not order.program]
         place = self._place(block)
         observers = {name: self._observers[name] for name in _ends(block)}
         runner = self._runners[block.load_host]
@@ -308,6 +311,9 @@ class Engine:
             clock.end("deploy")
             inside = TOOLS[block.load.tool].capabilities.inside
             bindings = self._deployer.bind(wanted, place, inside, observers, runner)
+            for order, identity in named:
+                if order.program:
+                    bindings[order.key] = self._program_of(block, order, identity)
             clock.end("readiness")
             preflight = self._preflight(block)
             header = self._header(block, attempt, bindings, preflight)
@@ -424,10 +430,40 @@ class Engine:
         """Describe the load tool; one that runs inside is part of its image, and named by it."""
         if TOOLS[block.load.tool].capabilities.inside:
             return {"path": INSIDE, "version": None, "sha256": None}
-        key = (block.load_host, block.load.tool)
+        return self._described(block.load_host, block.load.tool)
+
+    def _described(self, host: str, name: str) -> dict[str, Any]:
+        key = (host, name)
         if key not in self._tools:
-            self._tools[key] = self._runners[block.load_host].ask("tool", name=key[1])["tool"]
+            self._tools[key] = self._runners[host].ask("tool", name=name)["tool"]
         return self._tools[key]
+
+    def _program_of(self, block: Block, order: Order, identity: str) -> dict[str, Any]:
+        """Bind an arm that is a program: nothing is deployed, the load tool is the whole arm."""
+        name, *words = order.program
+        try:
+            program = self._described(block.host, f"{PROGRAMS}/{name}")
+        except BlockFailed:
+            raise NotReadyError(
+                f"{block.host} has no program {name}: ansible-playbook lab.yml --tags workloads"
+            ) from None
+        return {
+            "job": identity,
+            "arm": order.arm,
+            "copy": order.copy,
+            "path": order.arm,
+            "variables": dict(order.variables),
+            "node": None,
+            "allocation": None,
+            "peer_node": None,
+            "peer_allocation": None,
+            "endpoint": None,
+            "containers": {},
+            "images": {},
+            "sidecars": {},
+            "program": {**program, "words": words},
+            "cpus": self._runners[block.host].facts["cpus"],
+        }
 
     def _invocation(
         self, block: Block, binding: dict[str, Any], seconds: float, measured: bool
@@ -448,7 +484,9 @@ class Engine:
         )
         limit_s = REQUESTS_LIMIT_S if requests else seconds + GRACE_S
         argv = list(made.argv)
-        if url is None:
+        if program := binding.get("program"):
+            argv = [program["path"], *program["words"], *argv[1:]]
+        elif url is None:
             container = binding["containers"][LOAD]["id"]
             argv = [*RUN_INSIDE, container, f"{limit_s - GRACE_S / 2:.0f}", *argv]
         return {
@@ -471,10 +509,11 @@ class Engine:
                     "position": run.position,
                     "arm": run.arm,
                     "copy": run.copy,
-                    "warmup": self._invocation(block, binding, profile.warmup_s, False),
                     "measure": self._invocation(block, binding, profile.measure_s, True),
                 }
             )
+            if before_s := warmup_s(profile, block.load):
+                runs[-1]["warmup"] = self._invocation(block, binding, before_s, False)
             if self.plan.calls and block.replicate == 1 and not self.plan.on_guests(block):
                 traced = self._invocation(block, binding, calls.TRACED_S, False)
                 runs[-1]["traced"] = {**traced, "files": {}}
@@ -491,7 +530,7 @@ class Engine:
                 binding = bindings[f"{run.arm}/{run.copy}"]
                 snapshots = self._snapshots(block, message["when"], binding, bindings)
                 runner.post("snapshots", run=run.run, snapshots=snapshots)
-                if message["when"] == "before":
+                if message["when"] == "before" and "program" not in binding:
                     self._grow(block, binding["job"])
             elif message["event"] == "trace":
                 containers = bindings[f"{run.arm}/{run.copy}"]["containers"]
@@ -510,7 +549,7 @@ class Engine:
         snapshots = {name: answer["snapshot"] for name, answer in answers.items()} | scaled
         if when == "after":
             observers = {name: self._observers[name] for name in _ends(block)}
-            now = containers_of(bindings, observers)[binding["job"]]
+            now = containers_of(bindings, observers).get(binding["job"], {})
             snapshots["containers"] = {
                 task: {"id": one["id"], "started_at": one["started_at"]}
                 for task, one in now.items()

@@ -142,7 +142,9 @@ def failed_runs(path: Path) -> str | None:
         for body in bodies
         if body["type"] == "run"
         for part in ("warmup", "measure")
-        if body[part]["exit_code"] != 0 and not _unavailable(bodies[0], body["measure"])
+        if part in body
+        and body[part]["exit_code"] != 0
+        and not _unavailable(bodies[0], body["measure"])
     ]
     return f"failed runs: {', '.join(bad)}" if bad else None
 

@@ -120,8 +120,8 @@ def _places(containers: Iterable[Container]) -> list[tuple[str, str]]:
 
 
 def _load_cpu_s(measure: Body, deployment: Deployment, observed: Observed) -> float | None:
-    """CPU of the load generator: its process's, or its container's where it runs inside."""
-    if deployment.inside:
+    """CPU of the load generator: its process's, or its container's where it runs inside one."""
+    if deployment.inside and deployment.containers:
         load = _places(deployment.load)
         spent = growth_of(observed, load, "cpu_ns") if load else None
         return None if spent is None else spent / NS

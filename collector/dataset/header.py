@@ -54,7 +54,8 @@ class Container:
 class Deployment:
     """One arm's deployment in the block.
 
-    ``inside``: it has no endpoint to call, the load tool runs in its own container ``load``.
+    ``inside``: it has no endpoint to call, the load tool runs in its own container ``load``, or,
+    where there are no containers, is the program that the arm consists of.
     """
 
     job: str
@@ -217,10 +218,12 @@ def _deployment(body: Body, host: str, boots: Mapping[str, str | None]) -> Deplo
             raise FieldError(f"container {task!r} is on {place!r}, no host of this topology")
         containers.append(Container(task, place, text(facts, "id"), started, limited))
         sets.append(frozenset(cpu_numbers(facts, "cpus")))
+    if not containers:  # a program on the host itself, both of whose ends have its CPUs
+        sets.append(frozenset(cpu_numbers(body, "cpus")))
     return Deployment(
         job=text(body, "job"),
         path=maybe_text(body, "path"),
-        placement=path_placement([one.host for one in containers], boots, sets),
+        placement=path_placement([one.host for one in containers] or [host], boots, sets),
         inside=maybe_text(body, "endpoint") is None,
         containers=tuple(containers),
     )

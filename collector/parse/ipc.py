@@ -256,7 +256,7 @@ class Ipc:
 
     name: Final = "ipc"
     capabilities: Final = Capabilities(
-        open_loop=False, unix_sockets=True, histogram=False, inside=True
+        open_loop=False, unix_sockets=True, histogram=False, inside=True, warms_up=True
     )
 
     def arguments(self, load: Load) -> Invocation:

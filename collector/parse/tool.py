@@ -115,6 +115,8 @@ class Capabilities:
 
     ``open_loop``: it asks on a schedule, and takes no other load.
 
+    ``warms_up``: it begins each of its parts with a warm-up of its own, and gets no run for one.
+
     ``inside``: it runs in the deployment's own container ``load``, as ``/local/load`` with the
     arguments of a load, and needs no URL (docs/contracts.md, Experiment).
     """
@@ -123,6 +125,7 @@ class Capabilities:
     unix_sockets: bool
     histogram: bool
     inside: bool
+    warms_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)

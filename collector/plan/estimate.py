@@ -10,6 +10,7 @@ from scipy.special import stdtrit
 
 from collector.plan.history import ASSUMED_SD
 from collector.plan.model import Load, Plan
+from collector.plan.tools import warmup_s
 
 RUN_OVERHEAD_S: Final = 0.3  # the target of the harness (launch, snapshots, sync)
 DEPLOYMENT_S: Final = 10.0  # registering a block's arms until they answer, and stopping them
@@ -73,7 +74,7 @@ def blocks_to_know(noise_sd: float) -> int:
 
 def _load_seconds(plan: Plan, load: Load) -> float:
     measured = plan.profile.measure_s if load.requests is None else load.requests / ASSUMED_RPS
-    return plan.profile.warmup_s + measured
+    return warmup_s(plan.profile, load) + measured
 
 
 def estimate(plan: Plan, noise_sd: float = ASSUMED_SD) -> Estimate:

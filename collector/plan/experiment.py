@@ -9,6 +9,7 @@ baseline an arm?) is left to ``rules``.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +42,8 @@ BLOCKS_LIMIT: Final = 1000
 CONCURRENCY_LIMIT: Final = 65535
 RATE_LIMIT: Final = 10_000_000
 TEXT_LIMIT: Final = 1000
+PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
+DIRECTORY: Final = "dir"
 
 
 def _label(text: str) -> str:
@@ -71,6 +74,10 @@ def _sentence(text: str) -> str:
 Label = Annotated[str, AfterValidator(_label)]
 Sentence = Annotated[str, AfterValidator(_sentence)]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$")]
+Words = Annotated[
+    list[Annotated[str, AfterValidator(lambda word: str(_value(word)))]],
+    Field(min_length=1, max_length=64),
+]
 Variables = dict[VariableName, Annotated[Value, PlainValidator(_value)]]
 Concurrency = Annotated[int, Field(ge=1, le=CONCURRENCY_LIMIT)]
 Rate = Annotated[int, Field(ge=1, le=RATE_LIMIT)]
@@ -82,9 +89,10 @@ class _Model(BaseModel):
 
 
 class Arm(_Model):
-    """One way to do it: a job file (the experiment's, unless named) and its variables."""
+    """One way to do it: a job file or a program (the experiment's, unless named), its variables."""
 
     job: str | None = None
+    program: Words | None = None
     variables: Variables = {}
     also_differs: Sentence | None = None
 
@@ -118,13 +126,15 @@ class Spec(_Model):
     ``peer``: whether the topology spans two hosts, or which host or group its far end is. ``aa``:
     the arms are the same, and nothing is to be found. ``failures``: failed requests are what is
     asked, so a run that has them is a good one. ``calls``: the system calls of every arm are
-    counted too, in the first block of each cell, on runs of their own.
+    counted too, in the first block of each cell, on runs of their own. ``program``: what runs on
+    the measured host itself, in place of a job.
     """
 
     question: Sentence
     factor: VariableName
     baseline: str
     job: str | None = None
+    program: Words | None = None
     variables: Variables = {}
     arms: Annotated[dict[Label, Arm], Field(max_length=64)]
     cross: dict[
@@ -165,8 +175,14 @@ class Experiment:
         return self.source.where(*path)
 
     def job_of(self, arm: str) -> str | None:
-        """Job file of an arm, None where neither the arm nor the experiment names one."""
-        return self.spec.arms[arm].job or self.spec.job
+        """Job file of an arm; None where it is a program, or nothing names a job."""
+        own = self.spec.arms[arm]
+        return own.job or (None if own.program else self.spec.job)
+
+    def program_of(self, arm: str) -> tuple[str, ...]:
+        """Words of an arm's program, as they stand in the file; empty where it is a job."""
+        own = self.spec.arms[arm]
+        return tuple(own.program or (() if own.job else self.spec.program or ()))
 
     def variables_of(self, arm: str) -> dict[str, Value]:
         """Variables of an arm with the common ones beneath."""
@@ -178,6 +194,17 @@ class Experiment:
             return tuple((first, second) for first, second in self.spec.contrasts)
         base = self.spec.baseline
         return tuple((arm, base) for arm in self.spec.arms if arm != base)
+
+
+def filled(word: str, variables: Mapping[str, Value]) -> str:
+    """A program's word with its placeholders filled; ``{dir}`` is the run's own, and stays.
+
+    >>> filled("--latency={bytes}", {"bytes": "64"}), filled("{dir}/x", {})
+    ('--latency=64', '{dir}/x')
+    """
+    return PLACEHOLDER.sub(
+        lambda found: found[0] if found[1] == DIRECTORY else level_name(variables[found[1]]), word
+    )
 
 
 def level_name(level: Value) -> str:

@@ -53,11 +53,16 @@ class PlannedHost:
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True)
 class PlannedArm:
-    """An arm; ``variables`` has the experiment's common ones beneath its own."""
+    """An arm; ``variables`` has the experiment's common ones beneath its own.
 
-    job: str
+    ``program``: where there is no job, the words of what runs on the host itself, the first one its
+    name; ``{name}`` stands for a variable, ``{dir}`` for an empty folder of the run's own.
+    """
+
+    job: str | None
     variables: dict[str, Value]
     also_differs: str | None
+    program: tuple[str, ...] = ()
 
 
 @with_config(_STRICT)

@@ -140,11 +140,11 @@ def _planned_host(host: Host) -> PlannedHost:
 
 
 def _planned_arm(experiment: Experiment, arm: str) -> PlannedArm:
-    job = experiment.job_of(arm)
-    if job is None:
+    job, program = experiment.job_of(arm), experiment.program_of(arm)
+    if job is None and not program:
         raise BadInputError([Finding("error", experiment.where("arms", arm), "no job file")])
     why = experiment.spec.arms[arm].also_differs
-    return PlannedArm(job, experiment.variables_of(arm), why)
+    return PlannedArm(job, experiment.variables_of(arm), why, program)
 
 
 def tranche_of(replicate: int, first: int) -> int:
@@ -201,6 +201,8 @@ def file_embeds(experiment_path: Path, root: Path) -> dict[str, str]:
     experiment = load_experiment(experiment_path)
     files = {"experiment": experiment_path}
     for arm in experiment.spec.arms:
+        if experiment.program_of(arm):
+            continue
         job = experiment.job_of(arm)
         path = job_path(root, job) if job else None
         if job is None or path is None:

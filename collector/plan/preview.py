@@ -19,6 +19,7 @@ from collector.plan.experiment import level_name
 from collector.plan.findings import Finding
 from collector.plan.history import Noise
 from collector.plan.model import Load, Plan
+from collector.plan.tools import warmup_s
 
 
 def print_plan(plan: Plan, findings: Sequence[Finding], noise: Noise, console: Console) -> None:
@@ -54,12 +55,13 @@ def _hosts(plan: Plan) -> Table:
 
 
 def _arms(plan: Plan) -> Table:
-    table = _table("Arms", "arm", "job", "variables", "note")
+    table = _table("Arms", "arm", "job or program", "variables", "note")
     for name, arm in plan.arms.items():
         notes = ["baseline, runs twice (A/A)"] if name == plan.baseline else []
         notes += [f"also differs: {arm.also_differs}"] if arm.also_differs else []
         variables = (f"{key}={level_name(value)}" for key, value in sorted(arm.variables.items()))
-        table.add_row(name, arm.job, "\n".join(variables), "; ".join(notes))
+        made_of = arm.job or " ".join(arm.program)
+        table.add_row(name, made_of, "\n".join(variables), "; ".join(notes))
     return table
 
 
@@ -100,12 +102,16 @@ def _percent(effect: float | None) -> str:
     return "nothing (fewer than 2 blocks a cell)" if effect is None else f"{100 * effect:.1f} %"
 
 
+def _warmup(plan: Plan) -> str:
+    spent = {warmup_s(plan.profile, block.load) for block in plan.blocks}
+    return f"{max(spent):g} s warm-up and " if any(spent) else ""
+
+
 def _lines(plan: Plan, size: Estimate, noise: Noise) -> list[str]:
     profile = plan.profile
     lines = [
         f"Contrasts: {', '.join(f'{arm} / {base}' for arm, base in plan.contrasts)}",
-        f"Profile: {profile.name}, {profile.warmup_s:g} s warm-up and {profile.measure_s:g} s "
-        "measured a run",
+        f"Profile: {profile.name}, {_warmup(plan)}{profile.measure_s:g} s measured a run",
         f"Size: {_count(size.hosts, 'host')}, {_count(size.cells, 'cell')}, "
         f"{_count(size.blocks, 'block')}, {_count(size.runs, 'run')}, "
         f"about {size.minutes:.0f} minutes (assumed: {RUN_OVERHEAD_S:g} s a run and "

@@ -25,6 +25,7 @@ RULES: Final[Sequence[Rule]] = (
     rules_arms.ArmsDifferInTheFactor(),
     rules_arms.CrossIsApart(),
     rules_arms.JobFileExists(),
+    rules_arms.ProgramCanRun(),
     rules_arms.VariablesAreDeclared(),
     rules_arms.EngineVariablesAreLeftAlone(),
     rules_arms.SocketPathFits(),

@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from collector.parse import TOOLS
 from collector.plan.case import Case
-from collector.plan.experiment import Value, level_name
-from collector.plan.findings import Finding, shown, suggestion
+from collector.plan.experiment import DIRECTORY, PLACEHOLDER, Value, level_name
+from collector.plan.findings import NAME_LIMIT, Finding, is_label, shown, suggestion
 from collector.plan.jobfile import declared_variables
 
 SOCKET_PATH_LIMIT: Final = 107  # sun_path is 108 bytes with its terminating NUL (unix(7))
 JOB_SUFFIX: Final = ".nomad.hcl"
 JOB_SIZE_LIMIT: Final = 1024 * 1024
 JOB_FACTOR: Final = "job"
+PROGRAM: Final = "program"
 
 
 class MoreThanOneArm:
@@ -66,8 +68,9 @@ class ContrastsNameArms:
 class ArmsDifferInTheFactor:
     """Arms differ from the baseline in the factor, and in nothing else unless the file says why.
 
-    The factor is a variable, or ``job`` where arms differ in their job file. With ``aa`` the arms
-    are to be one and the same, so that nothing can be found.
+    The factor is a variable, or ``job`` where arms differ in their job file. A program may do what
+    the baseline's job does: the file says why. With ``aa`` the arms are to be one and the same, so
+    that nothing can be found.
     """
 
     def check(self, case: Case) -> Iterator[Finding]:
@@ -107,14 +110,15 @@ class ArmsDifferInTheFactor:
                 "make them equal, or say why in 'also_differs'"
             )
             yield case.error(message, "arms", arm)
-        elif names and spec.factor not in names:
+        elif names and not {spec.factor, PROGRAM} & {*names}:
             message = f"has the baseline's {spec.factor}; expected another one"
             yield case.error(message, "arms", arm)
 
 
 def _made_of(case: Case, arm: str) -> dict[str, Value | None]:
     variables: dict[str, Value | None] = dict(case.experiment.variables_of(arm))
-    return {**variables, JOB_FACTOR: case.experiment.job_of(arm)}
+    program = " ".join(case.experiment.program_of(arm)) or None
+    return {**variables, JOB_FACTOR: case.experiment.job_of(arm), PROGRAM: program}
 
 
 def _key(made_of: dict[str, Value | None]) -> str:
@@ -151,8 +155,10 @@ class CrossIsApart:
 
 
 def _job_files(case: Case) -> Iterator[tuple[str, str | None, tuple[str | int, ...]]]:
-    """(arm, job, place of the job's key) for every arm."""
+    """(arm, job, place of the job's key) for every arm that is no program."""
     for arm, body in case.experiment.spec.arms.items():
+        if case.experiment.program_of(arm):
+            continue
         place: tuple[str | int, ...] = ("arms", arm, "job") if body.job else ("job",)
         yield arm, case.experiment.job_of(arm), place
 
@@ -184,6 +190,56 @@ class JobFileExists:
                     yield case.error(message, *place)
                 elif not path.is_file():
                     yield case.error(f"no file {job} below {case.root}", *place)
+
+
+class ProgramCanRun:
+    """An arm is a job or a program; a program makes its own load, and says only what there is.
+
+    It runs on the measured host, as the runner's user, from the folder where the lab puts programs:
+    a name, no path. A load from outside would have nothing to call.
+    """
+
+    def check(self, case: Case) -> Iterator[Finding]:
+        """Look at names, placeholders and the load tools."""
+        spec = case.experiment.spec
+        if spec.job and spec.program:
+            message = "the experiment has a 'job' too; name one here, and the other in its arms"
+            yield case.error(message, "program")
+        for arm, body in spec.arms.items():
+            place = ("arms", arm, "program") if body.program else ("program",)
+            if body.job and body.program:
+                yield case.error("a 'job' stands beside it; an arm is one or the other", *place)
+            elif program := case.experiment.program_of(arm):
+                for message in self._wrong(case, arm, program):
+                    yield case.error(message, *place)
+                yield from self._unsaid(case, arm, program)
+
+    def _wrong(self, case: Case, arm: str, program: tuple[str, ...]) -> Iterator[str]:
+        spec = case.experiment.spec
+        if not is_label(program[0], NAME_LIMIT):
+            yield f"expected the name of a program of the lab, got {shown(program[0])}"
+        names = {*case.experiment.variables_of(arm), *spec.cross, DIRECTORY}
+        for name in _placeholders(program):
+            if name not in names:
+                yield f"{{{name}}} is no variable of this arm{suggestion(name, sorted(names))}"
+        tools = {entry.tool for entry in spec.load if entry.tool in TOOLS}
+        if outside := sorted(tool for tool in tools if not TOOLS[tool].capabilities.inside):
+            yield f"{', '.join(outside)} would have nothing to call; a program makes its load"
+        if spec.peer:
+            yield "runs on one host, and 'peer' asks for a far end"
+        if spec.calls:
+            yield "is in no container, whose system calls could be counted"
+
+    def _unsaid(self, case: Case, arm: str, program: tuple[str, ...]) -> Iterator[Finding]:
+        said = _placeholders(program)
+        for name in case.experiment.spec.arms[arm].variables:
+            if name not in said:
+                message = f"the program does not say {{{name}}}, so this would change nothing"
+                yield case.error(message, "arms", arm, "variables", name)
+
+
+def _placeholders(program: tuple[str, ...]) -> list[str]:
+    return [name for word in program for name in PLACEHOLDER.findall(word)]
 
 
 class VariablesAreDeclared:

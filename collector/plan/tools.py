@@ -7,7 +7,7 @@ from typing import Final
 from collector.parse import TOOLS
 from collector.parse import Load as ToolLoad
 from collector.plan.experiment import LoadEntry
-from collector.plan.model import Load
+from collector.plan.model import Load, Profile
 
 # Stand-ins for what is known only when the topology is up; no tool's refusal depends on them.
 _URL: Final = "http://192.0.2.1/"
@@ -54,6 +54,11 @@ def _rates(
     if entry.rate_rps is not None:
         return [(rate, f"{rate}/s") for rate in entry.rate_rps]
     return [(None, "")]
+
+
+def warmup_s(profile: Profile, load: Load) -> float:
+    """Seconds of warm-up before a run; none for a tool that has its own within its time."""
+    return 0.0 if TOOLS[load.tool].capabilities.warms_up else profile.warmup_s
 
 
 def refusal(load: Load) -> str | None:

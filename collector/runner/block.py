@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from collector.blockfile import BlockWriter
 from collector.runner.invoke import invoke
 from collector.runner.link import Link
+
+OF_WARMUP: Final = ("argv", "exit_code", "started_monotonic_ns", "ended_monotonic_ns")
 
 
 def ask_for_snapshots(link: Link, run: str, when: str) -> dict[str, Any]:
@@ -47,8 +49,9 @@ def execute(link: Link, order: Mapping[str, Any], folder: Path, library: Path) -
     """Run the block and return ``{"name", "bytes"}`` of the sealed file.
 
     ``order``: ``name`` (b0001-a1), ``header`` (the file's first line) and ``runs``, each with its
-    slot (run, position, arm, copy), the invocations ``warmup`` and ``measure``, and ``traced``
-    where system calls are to be counted, after everything else and apart from it.
+    slot (run, position, arm, copy), the invocation ``measure``, before it ``warmup`` unless the
+    tool has its own, and ``traced`` where system calls are to be counted, after everything else and
+    apart from it.
     """
     name = order["name"]
     for rest in folder.glob(f"{name}.*"):
@@ -56,17 +59,15 @@ def execute(link: Link, order: Mapping[str, Any], folder: Path, library: Path) -
     with BlockWriter(folder, name, order["header"]) as writer:
         for run in order["runs"]:
             began_ns = time.monotonic_ns()
-            link.send({"event": "run", "run": run["run"], "state": "warmup"})
-            warmup = invoke(link, run["warmup"], library, folder, name)
+            body = {key: run[key] for key in ("run", "position", "arm", "copy")}
+            if "warmup" in run:
+                link.send({"event": "run", "run": run["run"], "state": "warmup"})
+                warmup = invoke(link, run["warmup"], library, folder, name)
+                body["warmup"] = {key: warmup[key] for key in OF_WARMUP}
             before = ask_for_snapshots(link, run["run"], "before")
             measure = invoke(link, run["measure"], library, folder, name)
             after = ask_for_snapshots(link, run["run"], "after")
-            body = {key: run[key] for key in ("run", "position", "arm", "copy")}
             body |= {
-                "warmup": {
-                    key: warmup[key]
-                    for key in ("argv", "exit_code", "started_monotonic_ns", "ended_monotonic_ns")
-                },
                 "measure": measure,
                 "began_monotonic_ns": began_ns,
                 "before": before,

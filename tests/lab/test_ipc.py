@@ -30,6 +30,14 @@ def test_mechanisms_are_measured_between_two_containers(lab: Lab) -> None:
         ]  # fmt: skip
         assert own["latency", 64]["latency_p50_s"] > 0
         assert own["throughput", 4096]["transfer_bytes_per_s"] > 0
+    bare = next(run for (arm, _), run in runs.items() if arm == "bare")
+    assert bare["load_cpu_s"] > 0
+    (bound,) = [
+        one
+        for one in rows(lab, "bindings", campaign.name)
+        if one["deployment"] == bare["deployment"]
+    ]
+    assert (bound["allocation"], bound["containers"]) == (None, "{}")
     states = {
         (arm, one["mode"], one["message_bytes"]): one["state"]
         for (arm, _), run in runs.items()

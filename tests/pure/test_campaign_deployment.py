@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from collector.campaign.deployment import Deployer, Order, Place
+from collector.campaign.deployment import Deployer, Order, Place, orders
+from collector.plan.experiment import parse_experiment
+from collector.plan.inventory import parse_inventory
+from collector.plan.plan import Plan, make_plan
 
 JOB: dict[str, Any] = {"TaskGroups": [{"Name": "web", "Tasks": [{"Name": "app"}]}]}
 
@@ -49,5 +53,32 @@ def test_arms_start_together_but_on_an_emulated_host(
     deployer = Deployer(cluster, None, tmp_path, {}, tmp_path)  # type: ignore[arg-type]
     wanted = [(Order(f"{name}/a", name, "a", "x.nomad.hcl", {}), name) for name in "123"]
     said: list[str] = []
-    deployer.deploy(wanted, Place("lab-2", 1, None, None, patience), said.append)
+    deployer.deploy(wanted, Place("lab-2", (1,), None, None, patience), said.append)
     assert (cluster.asked, said) == (asked, told)
+
+
+def test_a_programs_words_are_filled_with_its_variables() -> None:
+    text = """\
+question: What does it cost in no container?
+factor: mechanism
+baseline: tcp
+arms:
+  tcp: {program: [ipc, "{mechanism}", "{dir}", "--latency={bytes}"], variables: {mechanism: tcp}}
+  deployed: {job: jobs/ipc.nomad.hcl, variables: {mechanism: tcp}}
+cross: {bytes: [64, 4096]}
+load: [{tool: ipc, concurrency: [1]}]
+profile: quick
+blocks: 1
+"""
+    listing = (Path(__file__).parents[1] / "fixtures/plan/inventory.json").read_text()
+    plan = make_plan(
+        parse_experiment(text.encode(), "x"), parse_inventory(json.loads(listing)),
+        seed=1, campaign="x", embeds={},
+    )  # fmt: skip
+    plan = Plan.from_json(plan.to_json())
+    for block in plan.blocks:
+        size = plan.variants[block.variant]["bytes"]
+        found = {one.key: (one.job, one.program) for one in orders(plan, block)}
+        words = ("ipc", "tcp", "{dir}", f"--latency={size}")
+        assert found["tcp/a"] == found["tcp/b"] == (None, words)
+        assert found["deployed/a"] == ("jobs/ipc.nomad.hcl", ())

@@ -69,6 +69,17 @@ def test_an_inside_tool_is_the_container_load(tmp_path: Path) -> None:
     assert row["load_cpu_share"] is None
 
 
+def test_a_program_on_the_host_itself_is_its_own_load(tmp_path: Path) -> None:
+    def bare(body: Body) -> None:
+        for one in body["deployments"].values():
+            one |= {"containers": {}, "allocation": None, "node": None, "cpus": [0, 1]}
+
+    row = first(tmp_path, header=bare)
+    assert (row["inside"], row["placement"]) == (True, "shared")
+    assert row["load_cpu_s"] == pytest.approx(0.5 + 0.9), "the process's own, which did it all"
+    assert (row["load_cpu_share"], row["containers_cpu_s"]) == (None, 0.0)
+
+
 def test_an_inside_tool_is_never_client_bound(tmp_path: Path) -> None:
     def busy(body: Body) -> None:
         load = container_id(1, 1, "tcp-loopback", "a", "load")

@@ -52,8 +52,9 @@ BAD = [
     ("    variables: {path: sharedvolume}", "    vrs: {path: sharedvolume}",
      "10:5: arms.uds.vrs: unknown key; did you mean 'variables'?"),
     ("profile: quick", "profile: quick\nqqq: 1",
-     "14:1: qqq: unknown key; known: question, factor, baseline, job, variables, arms, cross, "
-     "contrasts, load, profile, blocks, blocks_cap, hosts, peer, emulated, aa, failures, calls"),
+     "14:1: qqq: unknown key; known: question, factor, baseline, job, program, variables, arms, "
+     "cross, contrasts, load, profile, blocks, blocks_cap, hosts, peer, emulated, aa, failures, "
+     "calls"),
     ("threads: 1}", "duration: 10}",
      "12:36: load[0].duration: unknown key; the measured time comes from 'profile'"),
     ("threads: 1}", "thread: 1}",

@@ -339,3 +339,67 @@ def test_only_emulated_hosts_are_not_measured_unasked() -> None:
 def test_a_star_in_a_string_hides_no_variable() -> None:
     text = '  x = "/alloc/*"\nvariable "a" {\n}\n  y = "*/z"\n  /* variable "b" {\n */'
     assert declared_variables(text) == ("a",)
+
+
+PROGRAM = """\
+question: What does it cost in no container?
+factor: mechanism
+baseline: tcp
+program: [ipc, measure, "{mechanism}", "{dir}", --fork, --latency, "{bytes}"]
+variables: {bytes: 64}
+arms:
+  tcp: {variables: {mechanism: tcp}}
+  pipe: {variables: {mechanism: pipe}}
+load:
+  - {tool: ipc, concurrency: [1]}
+profile: quick
+blocks: 8
+"""
+
+
+def of_program(*changes: tuple[str, str]) -> list[str]:
+    text = PROGRAM
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return [said for said in findings(text) if "lab_cpus" not in said]
+
+
+def test_an_arm_may_be_a_program() -> None:
+    assert of_program() == []
+    crossed = (("variables: {bytes: 64}", "cross: {bytes: [64, 4096]}"),)
+    assert of_program(*crossed) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ([("variables: {bytes: 64}", "job: jobs/web.nomad.hcl")],
+         "program: the experiment has a 'job' too; name one here, and the other in its arms"),
+        ([("[ipc, measure", "[/bin/sh, measure")],
+         "program: expected the name of a program of the lab, got '/bin/sh'"),
+        ([("{bytes}", "{byte}")],
+         "program: {byte} is no variable of this arm; did you mean 'bytes'?"),
+        ([("{mechanism: pipe}", "{mechanism: pipe, where: two}")],
+         "arms.pipe.variables.where: the program does not say {where}, so this would change "
+         "nothing"),
+        ([("tool: ipc", "tool: wrk")],
+         "program: wrk would have nothing to call; a program makes its load"),
+        ([("profile: quick", "profile: quick\npeer: true")],
+         "program: runs on one host, and 'peer' asks for a far end"),
+        ([("profile: quick", "profile: quick\ncalls: true")],
+         "program: is in no container, whose system calls could be counted"),
+        ([("{variables: {mechanism: pipe}}",
+           "{job: jobs/web.nomad.hcl, program: [ipc], variables: {mechanism: pipe}}")],
+         "arms.pipe.program: a 'job' stands beside it; an arm is one or the other"),
+        ([("{variables: {mechanism: pipe}}",
+           "{program: [ipc, '{mechanism}'], variables: {mechanism: pipe}}")],
+         "arms.pipe: differs from the baseline in program, not only in mechanism; "
+         "make them equal, or say why in 'also_differs'"),
+    ],
+)  # fmt: skip
+def test_a_program_that_cannot_run_is_refused(
+    changes: list[tuple[str, str]], expected: str
+) -> None:
+    said = of_program(*changes)
+    assert any(one.endswith(expected) for one in said), said

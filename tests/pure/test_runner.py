@@ -215,6 +215,16 @@ def test_what_an_arm_grew_to_is_in_the_block(program: Program) -> None:
     assert run["after"] == {"lab-1": {"n": 1}}, "a host of that name there is not"
 
 
+def test_a_tool_with_a_warm_up_of_its_own_gets_no_run_for_one(program: Program) -> None:
+    ready(program)
+    request = block("echo measured")
+    del request["runs"][0]["warmup"]
+    answer = drive(program, request)
+    _, (_, run), _ = read_lines(program.blocks / answer["sealed"]["name"])
+    assert run["measure"]["stdout"] == "measured\n"
+    assert "warmup" not in run
+
+
 @pytest.mark.parametrize("refused", [False, True])
 def test_system_calls_are_counted_on_a_run_of_their_own(program: Program, refused: bool) -> None:
     ready(program)
