@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -42,9 +43,15 @@ def known_noise(state: Path, plan: Plan) -> Noise:
             Noise(float(one["sd"]), int(one["pairs"]))
             for one in json.loads(said)
             if one["profile"] == plan.profile.name
-            and (one["tool"], one["concurrency"], one["offered"]) in loads
+            and _is_of((one["tool"], one["concurrency"], one["offered"]), loads)
             and one["sd"] is not None
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise NotAnsweredError(f"analysis noise printed what is not its JSON: {error!r}") from None
     return max(known, key=lambda one: one.sd, default=Noise())
+
+
+def _is_of(load: tuple[str, int, str], asked: Set[tuple[str, int, str]]) -> bool:
+    """Whether a load is one of those asked, or a part of one: ``ipc-latency`` at ``64 B`` is."""
+    tool, concurrency, _ = load
+    return load in asked or (tool.partition("-")[0], concurrency, "") in asked

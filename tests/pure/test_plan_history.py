@@ -43,6 +43,15 @@ def test_another_profile_or_load_says_nothing(tmp_path: Path) -> None:
     assert known_noise(tmp_path, plan_of(SMALL.replace("[16]", "[64]"))).pairs is None
 
 
+def test_of_a_tool_that_measures_in_parts_the_noisiest_part_counts(tmp_path: Path) -> None:
+    load = {"tool": "ipc", "concurrency": 1, "offered": ""}
+    add(tmp_path, "web-01", 0.01, cells=({"host": "lab-2", "variant": "", **load},))
+    wrk = "{tool: wrk, concurrency: [16], threads: 1}"
+    found = known_noise(tmp_path, plan_of(SMALL.replace(wrk, "{tool: ipc, concurrency: [1]}")))
+    assert found.pairs == 20
+    assert found.sd == max(one.sd or 0.0 for one in by_load(open_dataset(tmp_path)))
+
+
 def test_the_last_ten_campaigns_count(tmp_path: Path) -> None:
     for number in range(1, 12):
         add(tmp_path, f"web-{number:02}", 0.3 if number == 1 else 0.01)
