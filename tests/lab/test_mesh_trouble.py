@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import Lab, wait_for
 from test_measure import rows
-from test_trouble import attempts, generators, kill_group, ours, read_until
+from test_trouble import attempts, kill_group, ours, read_until
 
 EXPERIMENT = Path("tests/lab/experiments/mesh-small.yml")
 
@@ -47,8 +47,8 @@ def test_agents_and_envoys_that_die_cost_an_attempt_and_no_more(lab: Lab) -> Non
         lab.on("lab-2", "systemctl", "kill", "--signal=KILL", "nomad")
         lab.on("lab-3", "systemctl", "kill", "--signal=KILL", "consul")
         sidecar = sidecar_of(lab, "lab-2")
+        # At once: on a busy machine a look for the generator takes longer than its three seconds.
         read_until(process, r"block 1 of 2: tcp/b", 240)
-        wait_for(lambda: generators(lab, "wrk .*-d 2s"), 60, "the measured part runs")
         lab.on("lab-2", "docker", "kill", "--signal=KILL", sidecar)
         read_until(process, r"block 2 of 2: deploying", 240)
         lab.on("lab-1", "systemctl", "kill", "--signal=STOP", "consul")
