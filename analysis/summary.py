@@ -29,6 +29,7 @@ from analysis.dataset import Dataset, find_campaign, good_runs
 from analysis.errors import AnalysisError, UnknownNameError
 from analysis.estimate import flag_outliers, median_interval, noise_floor
 from analysis.failures import Failures, find_failures, well_answered
+from analysis.hops import Hop, find_hops
 from analysis.latency import quantile_curves
 from analysis.mesh import Mesh, find_mesh
 from analysis.metric import Metric, is_primary, metrics_of
@@ -107,6 +108,7 @@ class Analysis:
     failures: tuple[Failures, ...]
     knees: tuple[Knee, ...]
     grown: tuple[Grown, ...]
+    hops: tuple[Hop, ...]
     counted: tuple[Counted, ...]
     calls: tuple[Calls, ...]
     unmeasured: tuple[Unmeasured, ...]
@@ -243,6 +245,7 @@ def analyse(
         failures=tuple(find_failures(good)) if plan.failures else (),
         knees=tuple(find_knees(good)),
         grown=tuple(find_grown(good)),
+        hops=tuple(find_hops(good, paths)),
         claims=claims,
         replications=tuple(replicate(claims, verdicts, experiment)),
         facts=tuple(environment.host_facts(bindings, load_hosts)),

@@ -20,6 +20,7 @@ from analysis.cells import Unmeasured
 from analysis.contrast import CELL, Cell
 from analysis.counted import Counted
 from analysis.failures import KINDS
+from analysis.hops import Hop
 from analysis.mesh import Added, Mesh
 from analysis.newer import Change
 from analysis.saturation import Grown, Knee
@@ -75,6 +76,7 @@ def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
             for name, found in (("knees", analysis.knees), ("grown", analysis.grown))
             if found
         },
+        **({"hops": _hops(analysis.hops)} if analysis.hops else {}),
         "files": analysis.files,
         "account": _account(analysis),
         "environment": pd.DataFrame(analysis.facts, columns=["where", "fact", "value"]),
@@ -143,6 +145,18 @@ def _failures(analysis: Analysis) -> pd.DataFrame:
             "retransmits": one.retransmits, "listen_overflows": one.listen_overflows,
         }
         for one in analysis.failures
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _hops(hops: tuple[Hop, ...]) -> pd.DataFrame:
+    rows = [
+        {
+            **_cell(hop.cell), "arm": hop.arm, "metric": hop.metric, "part": name, "n": hop.n,
+            "per_hop_s": part.value, "low_s": part.low, "high_s": part.high, "off": hop.off,
+        }
+        for hop in hops
+        for name, part in hop.parts.items()
     ]  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -28,7 +28,7 @@ from analysis.change import percent, span
 from analysis.contrast import Cell
 from analysis.cpu import LOAD, TOTAL
 from analysis.metric import CLOSED_LOOP, Metric, is_primary, metrics_in, metrics_of, words_of
-from analysis.report import judged, measured
+from analysis.report import hops_view, judged, measured
 from analysis.report.across_view import page_views
 from analysis.report.chart import Chart, in_cell
 from analysis.report.mesh_view import mesh_cells
@@ -158,6 +158,8 @@ def render(analysis: Analysis, shown: Mapping[str, pd.DataFrame]) -> str:
         mesh_cells=mesh_cells(analysis),
         failures=measured.failures(analysis),
         knees=measured.knees(analysis),
+        chains=hops_view.chains(analysis),
+        ledgers=hops_view.ledgers(analysis),
         forests=forests,
         twins=judged.twins(analysis.gates),
         cells=list(_cells(analysis)),

@@ -32,14 +32,19 @@ def work() -> None:
         bytes(COPIED)
 
 
-async def hello(request: Request) -> JSONResponse:
-    """Answer with the time and a random number."""
-    work()
-    body = {
+def said() -> dict:
+    """What every answer says: the time and a random number."""
+    return {
         "hello": "world",
         "utcnow": datetime.now(UTC).isoformat(),
         "random": random.random(),  # noqa: S311 (not a secret: it keeps caches out)
     }
+
+
+async def hello(request: Request) -> JSONResponse:
+    """Answer with the time and a random number."""
+    work()
+    body = said()
     if RESPONSE_BYTES:
         # Measured, not assumed: the length of the number and of the time varies.
         body["pad"] = ""

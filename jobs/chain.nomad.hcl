@@ -1,0 +1,156 @@
+# A chain of small services: each asks the next one and adds itself to the answer; "path" says how
+# they talk.
+#
+#   nomad job run -var-file=.lab/socklab/chain.hcl -var path=unix -var services=4 jobs/chain.nomad.hcl
+
+variable "id" {
+  description = "Name of the job; the engine gives every deployment its own."
+  type        = string
+  default     = "chain"
+}
+
+variable "path" {
+  description = "Way between the services: call (functions of one process that hand over objects), encoded (the same, that hand over JSON), unix (sockets on the shared volume) and tcp-loopback (a container each, one network namespace), tcp-bridge (a container each, with namespaces of their own on the engine's bridge)."
+  type        = string
+
+  validation {
+    condition     = contains(["call", "encoded", "unix", "tcp-loopback", "tcp-bridge"], var.path)
+    error_message = "The path must be call, encoded, unix, tcp-loopback or tcp-bridge."
+  }
+}
+
+variable "services" {
+  description = "Length of the chain."
+  type        = number
+  default     = 2
+
+  validation {
+    condition     = contains([1, 2, 4, 8], var.services)
+    error_message = "The number of services must be 1, 2, 4 or 8."
+  }
+}
+
+variable "node" {
+  description = "Name of the Nomad node; a deployment never moves to another one."
+  type        = string
+  default     = "lab-2"
+}
+
+variable "image_chain" {
+  description = "Image with gunicorn and the service, by digest."
+  type        = string
+}
+
+variable "cpu" {
+  description = "CPU share of a task, in the lab's unit: 100000 is one core."
+  type        = number
+  default     = 10
+}
+
+variable "memory_mb" {
+  description = "Memory of a task in MB."
+  type        = number
+  default     = 96
+}
+
+locals {
+  bridged = var.path == "tcp-bridge"
+  within  = contains(["call", "encoded"], var.path) ? var.services - 1 : 0
+  count   = var.services - local.within
+  names   = [for number in range(local.count) : "service-${number}"]
+
+  # Load comes over TCP to the first one, whatever is between the others.
+  binds = {
+    for number in range(local.count) : "service-${number}" =>
+    number == 0 || local.bridged ? "0.0.0.0:${8000 + number}" :
+    var.path == "unix" ? "unix:/alloc/tmp/service-${number}.sock" :
+    "127.0.0.1:${8000 + number}"
+  }
+  nexts = {
+    for number in range(local.count) : "service-${number}" =>
+    number == local.count - 1 ? "" :
+    var.path == "unix" ? "unix:/alloc/tmp/service-${number + 1}.sock" :
+    local.bridged ? "http://service-${number + 1}.${NOMAD_ALLOC_ID}:${8001 + number}/" :
+    "http://127.0.0.1:${8001 + number}/"
+  }
+}
+
+job "chain" {
+  id          = var.id
+  type        = "service"
+  datacenters = ["dc1"]
+
+  constraint {
+    attribute = "${node.unique.name}"
+    value     = var.node
+  }
+
+  update {
+    max_parallel      = 1
+    health_check      = "task_states"
+    min_healthy_time  = "1s"
+    healthy_deadline  = "60s"
+    progress_deadline = "90s"
+    auto_revert       = false
+  }
+
+  group "chain" {
+    count = 1
+
+    # A benchmark's allocation never silently moves or comes back as another one.
+    restart {
+      attempts = 0
+      mode     = "fail"
+    }
+
+    reschedule {
+      attempts  = 0
+      unlimited = false
+    }
+
+    disconnect {
+      lost_after = "1h"
+      replace    = false
+    }
+
+    network {
+      mode = local.bridged ? "host" : "bridge"
+
+      port "http" {
+        to = 8000
+      }
+    }
+
+    dynamic "task" {
+      for_each = local.names
+      labels   = [task.value]
+
+      content {
+        driver = "docker"
+
+        config {
+          image              = var.image_chain
+          image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
+          args               = ["--config", "/srv/socklab/gunicorn.conf.py", "service:app"]
+          network_mode       = local.bridged ? "socklab" : ""
+          network_aliases    = local.bridged ? ["${task.value}.${NOMAD_ALLOC_ID}"] : []
+          ports              = local.bridged && task.value == "service-0" ? ["http"] : []
+          readonly_rootfs    = true
+          cap_drop           = ["all"]
+        }
+
+        env {
+          BIND    = local.binds[task.value]
+          NEXT    = local.nexts[task.value]
+          WITHIN  = "${local.within}"
+          ENCODED = var.path == "call" ? "false" : "true"
+        }
+
+        resources {
+          cpu    = var.cpu
+          memory = var.memory_mb
+        }
+      }
+    }
+  }
+}

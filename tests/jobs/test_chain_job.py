@@ -1,0 +1,85 @@
+"""``jobs/chain.nomad.hcl``: who asks whom, over what, and where the load comes in."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import nomadjob
+import pytest
+from nomadjob import ROOT
+
+JOB: Final = ROOT / "jobs" / "chain.nomad.hcl"
+GIVEN: Final = nomadjob.images("chain")
+
+
+def render(path: str, services: int, **variables: object) -> dict[str, Any]:
+    return nomadjob.render(JOB, {**GIVEN, "path": path, "services": services, **variables})
+
+
+def tasks(path: str, services: int) -> list[dict[str, Any]]:
+    (group,) = render(path, services)["TaskGroups"]
+    found: list[dict[str, Any]] = group["Tasks"]
+    return found
+
+
+@pytest.mark.parametrize("services", [1, 2, 4, 8])
+@pytest.mark.parametrize("path", ["unix", "tcp-loopback", "tcp-bridge"])
+def test_each_service_asks_where_the_next_one_listens(path: str, services: int) -> None:
+    chain = tasks(path, services)
+    assert [one["Name"] for one in chain] == [f"service-{number}" for number in range(services)]
+    for one, other in itertools.pairwise(chain):
+        nexts, bind = one["Env"]["NEXT"], other["Env"]["BIND"]
+        match path:
+            case "unix":
+                assert nexts == bind == f"unix:/alloc/tmp/{other['Name']}.sock"
+            case "tcp-loopback":
+                assert nexts == f"http://{bind}/"
+            case _:
+                (alias,) = other["Config"]["network_aliases"]
+                assert nexts == f"http://{alias}:{bind.partition(':')[2]}/"
+                assert "${NOMAD_ALLOC_ID}" in alias, "every deployment has its own"
+    assert chain[-1]["Env"]["NEXT"] == ""
+    assert chain[0]["Env"]["BIND"] == "0.0.0.0:8000", "the load comes over TCP to either"
+    assert {one["Env"]["WITHIN"] for one in chain} == {"0"}
+
+
+@pytest.mark.parametrize(("path", "encoded"), [("call", "false"), ("encoded", "true")])
+def test_within_a_process_there_is_one_container(path: str, encoded: str) -> None:
+    (only,) = tasks(path, 8)
+    assert (only["Env"]["WITHIN"], only["Env"]["NEXT"]) == ("7", "")
+    assert only["Env"]["ENCODED"] == encoded
+
+
+def test_only_the_first_is_published_on_the_bridge() -> None:
+    ports = [one["Config"]["ports"] for one in tasks("tcp-bridge", 4)]
+    assert ports == [["http"], [], [], []]
+    assert all(one["Config"]["ports"] == [] for one in tasks("unix", 4))
+
+
+def test_no_other_length_or_path() -> None:
+    for name, value in (("services", 3), ("path", "mesh")):
+        given = {**GIVEN, "path": "unix", "services": 2, name: value}
+        assert nomadjob.attempt(JOB, (), given).returncode != 0
+
+
+def test_it_is_valid_and_never_moves(tmp_path: Path) -> None:
+    file = tmp_path / "chain.hcl"
+    file.write_text("".join(f'{name} = "{value}"\n' for name, value in GIVEN.items()))
+    done = nomadjob.run_nomad("job", "validate", f"-var-file={file}", "-var=path=unix", JOB)
+    assert done.returncode == 0, done.stdout
+    job = render("unix", 4, node="lab-7")
+    (group,) = job["TaskGroups"]
+    assert (group["RestartPolicy"]["Attempts"], group["ReschedulePolicy"]["Attempts"]) == (0, 0)
+    assert [one["RTarget"] for one in job["Constraints"]] == ["lab-7"]
+    for task in group["Tasks"]:
+        assert task["Config"]["cap_drop"] == ["all"]
+        assert task["Config"]["readonly_rootfs"] is True
+
+
+def test_every_variable_is_described() -> None:
+    for name, body in nomadjob.declarations(JOB):
+        assert re.search(r"^  description = \"[A-Z].*\.\"$", body, re.MULTILINE), name
+        assert re.search(r"^  type +=", body, re.MULTILINE), name

@@ -1,0 +1,98 @@
+"""The ledger of a chain: slopes with a known truth, what is not known, where it is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_dataset import Campaign, add_campaign
+
+from analysis.contrast import with_cpu_per_work
+from analysis.dataset import good_runs, open_dataset
+from analysis.hops import Hop, find_hops
+from analysis.report import render
+from analysis.summary import analyse
+from analysis.tables import tables
+
+LENGTHS = (1, 2, 4, 8)
+# Microseconds: one service more; what the first one costs is the same everywhere.
+TIMES = {"call": 30.0, "encoded": 50.0, "unix": 400.0, "tcp-loopback": 450.0}
+FIRST = 600.0
+PATHS = {arm: arm for arm in TIMES}
+
+
+def made(state: Path, *lengths: int) -> Path:
+    cells = [
+        {"host": "lab-2", "variant": f"services={n},cpus=any", "tool": "wrk", "concurrency": 1}
+        for n in lengths
+    ]
+    arms = dict.fromkeys(["tcp-loopback", "call", "encoded", "unix"], 1.0)
+    add_campaign(state, Campaign(arms=arms, cells=cells, blocks=10, histograms=False))
+    return state
+
+
+def timed(runs: pd.DataFrame, bend: float = 0.0) -> pd.DataFrame:
+    """Runs with the true times, but for what the runs of a block share, and a little noise."""
+    rng = np.random.default_rng(3)
+    lengths = runs["variant"].str.extract(r"services=(\d+)", expand=False).astype(int)
+    shared = runs["block"].map(dict(enumerate(rng.normal(0, 30, runs["block"].max() + 1))))
+    us = FIRST + runs["arm"].map(TIMES) * (lengths - 1) + bend * (lengths == 4)
+    noisy = us + shared + rng.normal(0, 2, len(runs))
+    cpu = 1e-6 * (0.8 * us) * runs["requests"]
+    return with_cpu_per_work(runs.assign(latency_mean_s=noisy / 1e6, containers_cpu_s=cpu))
+
+
+def by_arm(state: Path, bend: float = 0.0) -> dict[tuple[str, str], Hop]:
+    runs = timed(good_runs(open_dataset(made(state, *LENGTHS)).runs()), bend)
+    return {(hop.arm, hop.metric): hop for hop in find_hops(runs, PATHS)}
+
+
+def test_slopes_are_the_cost_of_one_more_service(tmp_path: Path) -> None:
+    found = by_arm(tmp_path)
+    for arm, truth in TIMES.items():
+        hop = found[arm, "latency_mean_s"]
+        assert (hop.n, hop.lengths, hop.cell.variant) == (40, LENGTHS, "cpus=any")
+        whole = hop.parts["whole"]
+        assert whole.low < truth / 1e6 < whole.high
+        assert found[arm, "cpu_per_request_s"].parts["whole"].value == pytest.approx(0.8e-6 * truth)
+
+
+def test_parts_are_known_better_than_the_whole_and_add_up(tmp_path: Path) -> None:
+    hop = by_arm(tmp_path)["unix", "latency_mean_s"]
+    truth = {"application": 30e-6, "serialisation": 20e-6, "transport": 350e-6}
+    assert {*hop.parts} == {"whole", *truth}
+    for name, value in truth.items():
+        assert hop.parts[name].low < value < hop.parts[name].high
+    whole, parted = hop.parts["whole"], hop.parts["transport"]
+    assert parted.high - parted.low < (whole.high - whole.low) / 4, "a block's own level is gone"
+    assert sum(hop.parts[name].value for name in truth) == pytest.approx(whole.value)
+
+
+def test_without_the_arms_to_tell_there_are_no_parts(tmp_path: Path) -> None:
+    runs = timed(good_runs(open_dataset(made(tmp_path, *LENGTHS)).runs()))
+    some = runs[runs["arm"].isin(["unix", "tcp-loopback"])]
+    assert all({*hop.parts} == {"whole"} for hop in find_hops(some, PATHS))
+
+
+def test_what_a_line_does_not_explain_is_said(tmp_path: Path) -> None:
+    assert by_arm(tmp_path)["unix", "cpu_per_request_s"].off < 1e-9
+    bent = by_arm(tmp_path / "bent", bend=900.0)["unix", "cpu_per_request_s"]
+    assert bent.off > 0.1
+
+
+def test_two_lengths_have_no_ledger(tmp_path: Path) -> None:
+    found = analyse(open_dataset(made(tmp_path, 1, 4)), "web")
+    assert found.hops == ()
+    assert "hops" not in tables(found)
+    assert 'id="hops"' not in render(found, tables(found))
+
+
+def test_the_report_has_the_ledger_and_draws_it(tmp_path: Path) -> None:
+    found = analyse(open_dataset(made(tmp_path, *LENGTHS)), "web")
+    shown = tables(found)
+    assert set(shown["hops"]["part"]) == {"whole", "application", "serialisation", "transport"}
+    page = render(found, shown)
+    assert '<section id="hops">' in page
+    assert "Time of a request by length of the chain and arm, lab-2, wrk, 1 connection" in page

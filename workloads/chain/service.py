@@ -1,0 +1,106 @@
+"""One service of a chain: it asks the next one, adds itself to the answer, and answers.
+
+``NEXT`` says where the next one is (``unix:/path``, ``http://host:port``); the last has none, and
+answers as the web application does. ``WITHIN`` more services are in this very process: with
+``ENCODED=true`` each takes the JSON of the next one, as over a connection, else the object itself.
+What a caller gets is the web application's answer with ``services``, the length of the chain.
+
+A next service that cannot be reached, or answers anything else, is a 502 with the reason, which
+every service before it passes on: nobody waits for what will not come.
+"""
+
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+from application import said
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+NEXT = os.environ.get("NEXT", "")
+WITHIN = int(os.environ.get("WITHIN", "0"))
+ENCODED = os.environ.get("ENCODED", "true") == "true"
+TIMEOUT_S = 5.0
+REASON_LIMIT = 200
+
+
+class NoAnswerError(Exception):
+    """What the next service did instead of answering; the text is for a person."""
+
+
+def encode(body: dict) -> bytes:
+    """JSON without blanks, as Starlette writes it."""
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def decode(data: bytes) -> dict:
+    """Read the answer of a service; raises NoAnswerError for anything else."""
+    try:
+        body = json.loads(data)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict) or body.get("hello") != "world":
+        raise NoAnswerError(f"not a service's answer: {data[:REASON_LIMIT]!r}")
+    return body
+
+
+async def asked(session: aiohttp.ClientSession) -> dict:
+    """Ask the next service over its connection."""
+    # What comes before the path is of no use to a Unix socket, and HTTP wants a host.
+    url = "http://next/" if NEXT.startswith("unix:") else NEXT
+    try:
+        async with session.get(url) as response:
+            data = await response.read()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise NoAnswerError(f"{NEXT}: {type(error).__name__}: {error}") from None
+    if response.status != 200:
+        raise NoAnswerError(data.decode("utf-8", "replace")[:REASON_LIMIT])
+    return decode(data)
+
+
+async def served(request: Request, within: int) -> dict:
+    """Answer of a service that has ``within`` more before it in this process."""
+    if within:
+        below = await served(request, within - 1)
+        body = decode(encode(below)) if ENCODED else below
+    elif NEXT:
+        body = await asked(request.app.state.session)
+    else:
+        body = said()
+    body["services"] = body.get("services", 0) + 1
+    return body
+
+
+async def answer(request: Request) -> Response:
+    """Answer for the chain from here on."""
+    try:
+        body = await served(request, WITHIN)
+    except NoAnswerError as reason:
+        return Response(str(reason), 502, media_type="text/plain")
+    return Response(encode(body), media_type="application/json")
+
+
+@asynccontextmanager
+async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    """Keep the connections to the next service for as long as this one runs."""
+    app.state.session = aiohttp.ClientSession(
+        connector=(
+            aiohttp.UnixConnector(NEXT.removeprefix("unix:"), limit=0)
+            if NEXT.startswith("unix:")
+            else aiohttp.TCPConnector(limit=0)
+        ),
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+    )
+    try:
+        yield
+    finally:
+        await app.state.session.close()
+
+
+app = Starlette(routes=[Route("/", answer)], lifespan=lifespan)
