@@ -69,6 +69,10 @@ ssh: $(VENV)/.lab ## Log in to a host: make ssh host=lab-2
 logs: $(VENV)/.lab ## Show what a running arm's tasks wrote: make logs arm=sharedvolume
 	@$(BIN)/python -m collector logs $(arm) -i $(inventory)
 
+.PHONY: top
+top: $(VENV)/.lab ## Show live what every host and container uses
+	@$(BIN)/python -m collector top -i $(inventory)
+
 .PHONY: shell
 shell: $(VENV)/.lab ## A shell in which nomad, consul and python talk to the lab
 	@$(BIN)/python -m collector shell -i $(inventory)
@@ -175,7 +179,7 @@ $(VENV)/.lab: requirements/lab.txt | $(BIN)/python
 $(VENV)/.test: requirements/test.txt $(VENV)/.lab
 	@echo "== Python packages and Debian packages of the tests"
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r $<
-	@missing=; for package in nginx-light chromium gcc libc6-dev python3-starlette python3-uvicorn python3-uvloop python3-httptools gunicorn python3-aiohttp; do \
+	@missing=; for package in nginx-light chromium gcc libc6-dev python3-starlette python3-uvicorn python3-uvloop python3-httptools gunicorn python3-aiohttp protobuf-compiler python3-grpcio python3-msgpack python3-protobuf python3-ujson; do \
 	   dpkg-query -W -f '$${db:Status-Status}' $$package 2> /dev/null | grep -qx installed || missing="$$missing $$package"; done; \
 	 if [ -n "$$missing" ]; then apt-get update -q && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; fi
 	@$(BIN)/ansible-playbook lab.yml --tags binaries

@@ -1,8 +1,8 @@
-"""Runs of a tool that measures several things in turn (ipc): a row for each of them.
+"""Runs of a tool that measures several things in turn (ipc, serialisation): a row for each.
 
 Input: rows of the table ``runs``, and the table ``cells``. Output: the rows again, each run that
-has measured cells replaced by one row a cell. Its tool is ``ipc-latency``, ``ipc-throughput`` or
-``ipc-connect``, what it offers is the size (``64 B``), its figures are the cell's own, and
+has measured cells replaced by one row a cell. Its tool is the run's with the mode
+(``ipc-latency``), what it offers is the size (``64 B``), its figures are the cell's own, and
 everything else is the run's: from here on a cell is compared as a run of any other tool is. What
 could not be measured is listed with its reason, and is no zero.
 """
@@ -15,7 +15,6 @@ from typing import Final
 
 import pandas as pd
 
-IPC: Final = "ipc"
 MEASURED: Final = "measured"
 RUN: Final = ["run", "attempt"]
 # What was counted over the whole run, and is no cell's.
@@ -56,6 +55,31 @@ def find_unmeasured(runs: pd.DataFrame, cells: pd.DataFrame) -> Iterator[Unmeasu
         yield Unmeasured(host, variant, arm, "everything", f"not available: {why}", len(own))
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Wire:
+    """How many bytes a message of ``message_bytes`` takes on its way, by an arm's format."""
+
+    host: str
+    variant: str
+    message_bytes: int
+    arm: str
+    wire_bytes: int
+
+
+def find_wire(runs: pd.DataFrame, cells: pd.DataFrame) -> list[Wire]:
+    """Return the size of each arm's messages as sent, where a tool says it.
+
+    ``runs``: last attempts; ``cells``: that table. A format gives the same bytes every time.
+    """
+    said = cells[cells["wire_bytes"].notna()]
+    known = runs.drop_duplicates(RUN)[[*RUN, "host", "variant", "arm"]].fillna({"variant": ""})
+    each = said.merge(known, on=RUN)[["host", "variant", "message_bytes", "arm", "wire_bytes"]]
+    return sorted(
+        Wire(str(host), str(variant), int(size), str(arm), int(wire))
+        for host, variant, size, arm, wire in each.drop_duplicates().itertuples(index=False)
+    )
+
+
 def with_cells(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """``runs`` (with run, attempt and tool) with each measured cell in the place of its run."""
     measured = cells[cells["state"] == MEASURED].reset_index(drop=True)
@@ -81,7 +105,7 @@ def _figures(parted: pd.DataFrame) -> Mapping[str, pd.Series]:
     count, size = cell["count"].astype("float64"), cell["message_bytes"].astype("float64")
     latencies = [f"latency_{which}_s" for which in ("min", "p50", "p90", "p99", "max")]
     return {
-        "tool": f"{IPC}-" + cell["mode"].astype("str"),
+        "tool": parted["tool"] + "-" + cell["mode"].astype("str"),
         "offered": size.map(lambda value: "" if pd.isna(value) else f"{value:,.0f} B"),
         "requests": count,
         "duration_s": cell["duration_s"],

@@ -1,10 +1,10 @@
 """The metrics that are contrasted: name, words, display unit, direction; by load tool.
 
 What a tool counts decides the words: requests (wrk, ab, h2load), transactions (sysbench), messages
-(stream, ipc's throughput), round trips and connections (ipc). In an open loop (h2load) the rate is
-given, and latency, charged from the schedule, is what is asked; of a round trip it is the median. A
-message of 64 bytes and one of 64 KiB are not the same work, so where bytes go one way CPU is given
-per MB of payload (10^6 bytes).
+(stream, ipc's throughput, serialisation), round trips and connections (ipc). In an open loop
+(h2load) the rate is given, and latency, charged from the schedule, is what is asked; of what is
+timed one by one, as a round trip is, it is the median. A message of 64 bytes and one of 64 KiB are
+not the same work, so where bytes go one way CPU is given per MB of payload (10^6 bytes).
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ ROUND_TRIPS: Final = "ipc-latency"
 CONNECTIONS: Final = "ipc-connect"
 MESSAGES: Final = "ipc-throughput"
 ONE_WAY: Final = frozenset({STREAM, MESSAGES})
-OF_CELLS: Final = frozenset({ROUND_TRIPS, CONNECTIONS, MESSAGES})  # parts of a run (analysis.cells)
+# What is timed one by one, and how that is called.
+ONE_BY_ONE: Final = {
+    ROUND_TRIPS: "round trip",
+    CONNECTIONS: "connection set-up",
+    "serialisation-encode": "encoding",
+    "serialisation-decode": "decoding",
+    "serialisation-exchange": "exchange",
+}
+OF_CELLS: Final = frozenset({*ONE_BY_ONE, MESSAGES})  # parts of a run (analysis.cells)
 MB: Final = 1e6
 
 
@@ -67,6 +75,9 @@ _WORDS: Final = {
     MESSAGES: Words("message", "pair", "MB"),
     ROUND_TRIPS: Words("round trip", "pair", "round trip"),
     CONNECTIONS: Words("connection", "pair", "connection"),
+    "serialisation-encode": Words("message", "pair", "message"),
+    "serialisation-decode": Words("message", "pair", "message"),
+    "serialisation-exchange": Words("exchange", "pair", "exchange"),
 }
 CLOSED_LOOP: Final = "closed loop: not a fair tail comparison across arms whose throughput differs"
 
@@ -91,8 +102,7 @@ def metrics_of(tool: str) -> tuple[Metric, ...]:
     rate = Metric(PRIMARY, "throughput", f"{words.work}s/s", 1.0, True, precise=0.02)
     if tool == OPEN_LOOP:
         return (*_ON_SCHEDULE, dataclasses.replace(rate, precise=None))
-    if tool in (ROUND_TRIPS, CONNECTIONS):
-        what = "round trip" if tool == ROUND_TRIPS else "connection set-up"
+    if what := ONE_BY_ONE.get(tool):
         return (
             Metric("latency_p50_s", f"median {what}", "us", 1e6, False, precise=0.02),
             Metric("latency_p99_s", f"p99 {what}", "us", 1e6, False, optional=True),

@@ -14,7 +14,6 @@ from typing import Final
 
 import pandas as pd
 
-from analysis.cells import IPC
 from analysis.change import listed
 from analysis.contrast import CELL, Cell, cells_of, pair
 from analysis.dataset import Dataset, find_campaign, good_runs
@@ -122,7 +121,8 @@ def _cells(plan: Plan, good: pd.DataFrame) -> Iterator[CellPrecision]:
 
 def _planned(cell: Cell) -> Cell:
     """The cell as it was planned and is measured further, of whose runs this one may be a part."""
-    return replace(cell, tool=IPC, offered="") if cell.tool in OF_CELLS else cell
+    whole = cell.tool.partition("-")[0]
+    return replace(cell, tool=whole, offered="") if cell.tool in OF_CELLS else cell
 
 
 def width(units: Floats, arm: str, baseline: str, metric: Metric) -> Width:

@@ -20,7 +20,7 @@ from analysis import consistency, environment
 from analysis.across import Page, find_across
 from analysis.calls import Calls, find_calls
 from analysis.ceiling import Ceiling, find_ceilings
-from analysis.cells import Unmeasured, find_unmeasured
+from analysis.cells import Unmeasured, Wire, find_unmeasured, find_wire
 from analysis.claims import Claim, ClaimError, read_claims
 from analysis.contrast import Cell, cells_of, pair, require_uniform, with_cpu_per_work
 from analysis.counted import Counted, find_counted
@@ -109,6 +109,7 @@ class Analysis:
     knees: tuple[Knee, ...]
     grown: tuple[Grown, ...]
     hops: tuple[Hop, ...]
+    wire: tuple[Wire, ...]
     counted: tuple[Counted, ...]
     calls: tuple[Calls, ...]
     unmeasured: tuple[Unmeasured, ...]
@@ -218,7 +219,7 @@ def analyse(
     claims, unread = _claims_about(experiment)
     load_hosts = ", ".join(sorted(good["load_host"].unique()))
     last = everything[everything["state"] != SUPERSEDED]
-    ceilings = tuple(find_ceilings(good, light))
+    ceilings, parts = tuple(find_ceilings(good, light)), dataset.table("cells", [chosen])
     return Analysis(
         experiment=experiment,
         campaign=chosen,
@@ -241,7 +242,8 @@ def analyse(
         ceilings=ceilings,
         counted=tuple(find_counted(good)),
         calls=tuple(find_calls(good, raw["containers"])),
-        unmeasured=tuple(find_unmeasured(last, dataset.table("cells", [chosen]))),
+        unmeasured=tuple(find_unmeasured(last, parts)),
+        wire=tuple(find_wire(last, parts)),
         failures=tuple(find_failures(good)) if plan.failures else (),
         knees=tuple(find_knees(good)),
         grown=tuple(find_grown(good)),

@@ -16,7 +16,7 @@ from typing import Final
 import pandas as pd
 
 from analysis.across_tables import across_tables
-from analysis.cells import Unmeasured
+from analysis.cells import Unmeasured, Wire
 from analysis.contrast import CELL, Cell
 from analysis.counted import Counted
 from analysis.failures import KINDS
@@ -76,6 +76,11 @@ def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
             for name, found in (("knees", analysis.knees), ("grown", analysis.grown))
             if found
         },
+        **(
+            {"wire": pd.DataFrame([_fields(one) for one in analysis.wire])}
+            if analysis.wire
+            else {}
+        ),
         **({"hops": _hops(analysis.hops)} if analysis.hops else {}),
         "files": analysis.files,
         "account": _account(analysis),
@@ -101,7 +106,7 @@ def _mesh(mesh: Mesh) -> dict[str, pd.DataFrame]:
     }
 
 
-def _fields(added: Added | Counted | Knee | Grown | Unmeasured) -> dict[str, object]:
+def _fields(added: Added | Counted | Knee | Grown | Unmeasured | Wire) -> dict[str, object]:
     return {f.name: getattr(added, f.name) for f in dataclasses.fields(added) if f.name != "cell"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from collector import daily
+from collector import daily, top
 from collector.campaign import commands as campaign
 from collector.cloud import commands as cloud
 from collector.dataset import commands as dataset
@@ -18,5 +18,5 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for room in (plan, campaign, dataset, publish, cloud, daily):
+for room in (plan, campaign, dataset, publish, cloud, daily, top):
     room.register(app)

@@ -43,10 +43,10 @@ LOCAL: Final = Path("inventories/local")
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     for command in (doctor, status, ssh, logs, mesh, shell):
-        app.command(command.__name__)(_coded(command))
+        app.command(command.__name__)(coded(command))
 
 
-def _coded(command: Callable[..., None]) -> Callable[..., None]:
+def coded(command: Callable[..., None]) -> Callable[..., None]:
     """Turn the project's errors into one line and their exit codes."""
 
     @wraps(command)

@@ -220,22 +220,29 @@ CONTAINERS: Final = _table(
     ("throttled_s", "float64", "s", "time throttled"),
     ("memory_bytes", "int64", "B", "memory of the cgroup after the run"),
     ("memory_peak_bytes", "int64", "B", "its peak; null where the kernel does not say"),
+    ("memory_cache_bytes", "int64", "B", "of memory_bytes, page cache"),
     ("calls", "string", "", "JSON: system call -> number in the traced run; null without one"),
 )
 
-# What one run of a tool that measures several things in turn says of each (ipc).
+# What one run of a tool that measures several things in turn says of each (ipc, serialisation).
 CELL: Final = _table(
-    ("mode", "string", "", "latency (round trips), throughput (one way), connect"),
+    (
+        "mode",
+        "string",
+        "",
+        "latency (round trips), throughput (one way), connect; encode, decode, exchange",
+    ),
     ("message_bytes", "int64", "B", "size of a message; null for connections"),
     ("state", "string", "", "measured, too_large (above the mechanism's limit), not_applicable"),
     ("reason", "string", "", "the limit, and whose it is; else null"),
-    ("count", "int64", "", "round trips, messages that arrived, or connections"),
+    ("count", "int64", "", "round trips, messages that arrived or were coded, or connections"),
     ("lost", "int64", "", "messages that did not arrive (datagrams)"),
     ("duration_s", "float64", "s", "time of the cell: throughput the serving end's"),
     ("rate_per_s", "float64", "1/s", "count over duration_s"),
     ("transfer_bytes_per_s", "float64", "B/s", "throughput: message_bytes times rate_per_s"),
+    ("wire_bytes", "int64", "B", "serialisation: a message as sent, frame header included"),
     ("clock_s", "float64", "s", "reading the clock, which was taken from every latency"),
-    ("latency_min_s", "float64", "s", "smallest round trip, or set-up of a connection"),
+    ("latency_min_s", "float64", "s", "smallest round trip, coding, or set-up of a connection"),
     ("latency_p50_s", "float64", "s", "median; null below 200 samples"),
     ("latency_p90_s", "float64", "s", "90th percentile; null below 1,000 samples"),
     ("latency_p99_s", "float64", "s", "99th percentile; null below 10,000 samples"),

@@ -90,6 +90,17 @@ variable "cpus" {
   }
 }
 
+variable "confinement" {
+  description = "What the kernel checks of a container's system calls: default (the engine's own list, by seccomp) or unconfined (nothing)."
+  type        = string
+  default     = "default"
+
+  validation {
+    condition     = contains(["default", "unconfined"], var.confinement)
+    error_message = "The confinement must be default or unconfined."
+  }
+}
+
 variable "image_ipc" {
   description = "Image with the program ipc, by digest."
   type        = string
@@ -113,6 +124,8 @@ locals {
   # What `ipc list` says that two containers must share.
   shares_network = contains(["unix-abstract", "tcp", "udp", "vsock"], var.mechanism)
   shares_ipc     = contains(["posix-queue", "system-v-queue", "memory-spin", "memory-futex"], var.mechanism)
+
+  security = var.confinement == "unconfined" ? ["seccomp=unconfined"] : []
 
   other = "container:serve-$${NOMAD_ALLOC_ID}"
 
@@ -202,6 +215,7 @@ job "ipc" {
           args               = ["serve", local.meeting]
           network_mode       = "none" # a loopback and nothing else
           ipc_mode           = local.shares_ipc ? "shareable" : "private"
+          security_opt       = local.security
           readonly_rootfs    = true
           cap_drop           = ["all"]
         }
@@ -226,6 +240,7 @@ job "ipc" {
         args               = ["infinity"]
         network_mode       = local.two && local.shares_network ? local.other : "none"
         ipc_mode           = local.two && local.shares_ipc ? local.other : "private"
+        security_opt       = local.security
         readonly_rootfs    = true
         cap_drop           = ["all"]
       }

@@ -194,6 +194,11 @@ class Cluster:
             one["ID"] for one in self._allocations(identity) if one["ClientStatus"] == "running"
         }
 
+    def running_jobs(self) -> dict[str, str]:
+        """Return the running allocations of every job: allocation to job."""
+        listed = _patiently(self._api.allocations.get_allocations)
+        return {one["ID"]: one["JobID"] for one in listed if one["ClientStatus"] == "running"}
+
     def read_facts(self, allocation: str, path: str) -> dict[str, Any]:
         """Return a JSON object that a task wrote in its allocation; empty while there is none."""
         try:

@@ -57,7 +57,7 @@ def read_images(state: Path) -> tuple[dict[str, str], set[str]]:
     try:
         lines = [
             line
-            for name in ("images.hcl", "chain.hcl", "ipc.hcl", "mesh.hcl")
+            for name in ("images.hcl", "chain.hcl", "ipc.hcl", "mesh.hcl", "serialisation.hcl")
             for line in (state / name).read_text().splitlines()
         ]
     except OSError as error:

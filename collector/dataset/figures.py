@@ -170,6 +170,7 @@ def container_rows(
                     "throttled_s": _grown_s(first, last, "throttled_ns"),
                     "memory_bytes": maybe_whole(now, "memory_bytes"),
                     "memory_peak_bytes": maybe_whole(now, "memory_peak_bytes"),
+                    "memory_cache_bytes": maybe_whole(now, "memory_cache_bytes"),
                     "calls": _calls(calls, container.task) if deployment is measured else None,
                 }
             )

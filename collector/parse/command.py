@@ -34,6 +34,7 @@ _BEGINS: Final = {
     "sysbench": "'sysbench ... (using ...'",
     "stream": "'{\"stream\": 1, ...'",
     "ipc": '\'{"ipc":"1.0.0", ...\'',
+    "serialisation": '\'{"serialisation":"1.0.0", ...\'',
 }
 
 Result: TypeAlias = Record | ParseError

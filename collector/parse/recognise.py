@@ -7,14 +7,23 @@ quoted, are found too, so that they are refused by name and not passed over.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from collector.parse import ab, h2load, ipc, stream, sysbench, sysbench_report, wrk
+from collector.parse import (
+    ab,
+    h2load,
+    ipc,
+    serialisation,
+    stream,
+    sysbench,
+    sysbench_report,
+    wrk,
+)
 from collector.parse.record import ParseError, Record
 
-_READ: Final = "wrk, ab, h2load, sysbench, stream and ipc"
+_READ: Final = "wrk, ab, h2load, sysbench, stream, ipc and serialisation"
 _NOT_READ: Final = f"its outputs are not read (those of {_READ} are)"
 # What a mailer, a terminal log or a comment puts before every line.
 # Possessive, or a long line of digits would be tried in countless ways.
@@ -28,16 +37,28 @@ _MARKS: Final = re.compile(
     rf"|(?P<sysbench>{sysbench_report.MARK})"
     rf"|(?P<stream>{stream.MARK})"
     rf"|(?P<ipc>{ipc.MARK})"
+    rf"|(?P<serialisation>{serialisation.MARK})"
     rf"|(?P<h2load>{h2load.MARK})"
     r"|(?P<html> This is ApacheBench, [^\n]*<br>)"
     rf"|(?P<quoted>{_QUOTE}(?:Running [0-9]+[smh] test @ |This is ApacheBench, |Server Software: "
-    rf"|{sysbench_report.MARK}|{stream.MARK}|{ipc.MARK}|{h2load.MARK}))"
+    rf"|{sysbench_report.MARK}|{stream.MARK}|{ipc.MARK}|{serialisation.MARK}"
+    rf"|{h2load.MARK}))"
     r"|(?P<hey>Summary:\n  Total:\t|response-time,DNS\+dialup,)"
     r"|(?P<oha>Summary:\n  Success rate:\t|\{\s*\"summary\": ?\{\s*\"successRate\")"
     r"|(?P<fortio>\{\s*\"RunType\": ?\")"
     r")",
     re.M,
 )
+
+# ab's is told besides whether another output follows.
+_READERS: Final[Mapping[str, Callable[[str], Record]]] = {
+    "wrk": wrk.read_wrk,
+    "sysbench": sysbench.read_sysbench,
+    "h2load": h2load.read_h2load,
+    "stream": stream.read_stream,
+    "ipc": ipc.read_ipc,
+    "serialisation": serialisation.read_serialisation,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +98,11 @@ def find_outputs(text: str) -> Iterator[Found]:
 def read(found: Found) -> Record:
     """Return the record of an output; ``ParseError``, with the line in the file, if refused."""
     try:
+        if reader := _READERS.get(found.kind):
+            return reader(found.text)
         match found.kind:
-            case "wrk":
-                return wrk.read_wrk(found.text)
             case "ab":
                 return ab.read_ab(found.text, followed=found.followed)
-            case "sysbench":
-                return sysbench.read_sysbench(found.text)
-            case "h2load":
-                return h2load.read_h2load(found.text)
-            case "stream":
-                return stream.read_stream(found.text)
-            case "ipc":
-                return ipc.read_ipc(found.text)
             case "html":
                 raise ParseError(1, "html: the tables of ab -w are not read; run ab without -w")
             case "quoted":

@@ -53,6 +53,7 @@ class Cell:
     duration_s: float | None = None
     rate_per_s: float | None = None
     transfer_bytes_per_s: float | None = None
+    wire_bytes: int | None = None
     clock_s: float | None = None
     latency_min_s: float | None = None
     latency_p50_s: float | None = None

@@ -233,7 +233,8 @@ class ProgramCanRun:
     def _unsaid(self, case: Case, arm: str, program: tuple[str, ...]) -> Iterator[Finding]:
         said = _placeholders(program)
         for name in case.experiment.spec.arms[arm].variables:
-            if name not in said:
+            # The factor may be what tells it from a job, as "bare" does.
+            if name not in said and name != case.experiment.spec.factor:
                 message = f"the program does not say {{{name}}}, so this would change nothing"
                 yield case.error(message, "arms", arm, "variables", name)
 

@@ -88,6 +88,7 @@ def read_cgroup(folders: Mapping[str, str]) -> dict[str, int | None]:
             "context_switches": read_context_switches(unified),
             "memory_bytes": read_int(unified / "memory.current"),
             "memory_peak_bytes": read_int(unified / "memory.peak"),
+            "memory_cache_bytes": read_pairs(unified / "memory.stat").get("file"),
         }
     account = Path(folders.get("cpuacct", NOWHERE))
     memory = Path(folders.get("memory", NOWHERE))
@@ -102,6 +103,7 @@ def read_cgroup(folders: Mapping[str, str]) -> dict[str, int | None]:
         "context_switches": read_context_switches(account),
         "memory_bytes": read_int(memory / "memory.usage_in_bytes"),
         "memory_peak_bytes": read_int(memory / "memory.max_usage_in_bytes"),
+        "memory_cache_bytes": read_pairs(memory / "memory.stat").get("total_cache"),
     }
 
 

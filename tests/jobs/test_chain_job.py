@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
-from pathlib import Path
 from typing import Any, Final
 
 import nomadjob
@@ -63,23 +61,3 @@ def test_no_other_length_or_path() -> None:
     for name, value in (("services", 3), ("path", "mesh")):
         given = {**GIVEN, "path": "unix", "services": 2, name: value}
         assert nomadjob.attempt(JOB, (), given).returncode != 0
-
-
-def test_it_is_valid_and_never_moves(tmp_path: Path) -> None:
-    file = tmp_path / "chain.hcl"
-    file.write_text("".join(f'{name} = "{value}"\n' for name, value in GIVEN.items()))
-    done = nomadjob.run_nomad("job", "validate", f"-var-file={file}", "-var=path=unix", JOB)
-    assert done.returncode == 0, done.stdout
-    job = render("unix", 4, node="lab-7")
-    (group,) = job["TaskGroups"]
-    assert (group["RestartPolicy"]["Attempts"], group["ReschedulePolicy"]["Attempts"]) == (0, 0)
-    assert [one["RTarget"] for one in job["Constraints"]] == ["lab-7"]
-    for task in group["Tasks"]:
-        assert task["Config"]["cap_drop"] == ["all"]
-        assert task["Config"]["readonly_rootfs"] is True
-
-
-def test_every_variable_is_described() -> None:
-    for name, body in nomadjob.declarations(JOB):
-        assert re.search(r"^  description = \"[A-Z].*\.\"$", body, re.MULTILINE), name
-        assert re.search(r"^  type +=", body, re.MULTILINE), name

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from pathlib import Path
 from typing import Any, Final
 
 import nomadjob
@@ -104,28 +103,15 @@ def test_either_end_runs_on_the_cpu_that_is_asked_for(cpus: str, serving: str) -
     assert (len(tasks(one)["load"]["Config"]["entrypoint"]) > 1) is (cpus == "same")
 
 
+def test_confinement_is_the_engines_own_unless_it_is_taken_away() -> None:
+    for confinement, expected in (("default", []), ("unconfined", ["seccomp=unconfined"])):
+        for task in tasks(render("pipe", confinement=confinement)).values():
+            assert task["Config"]["security_opt"] == expected
+
+
 @pytest.mark.parametrize("sizes", ["64;reboot", "64,", ",64", "64 128", "$(id)"])
 def test_sizes_are_numbers(sizes: str) -> None:
     for name in ("latency_bytes", "throughput_bytes"):
         refused = nomadjob.attempt(JOB, (), {**GIVEN, "mechanism": "pipe", name: sizes})
         assert refused.returncode != 0
         assert f"The {name} must be whole numbers" in refused.stdout
-
-
-def test_it_is_valid_and_never_moves(tmp_path: Path) -> None:
-    file = tmp_path / "ipc.hcl"
-    file.write_text("".join(f'{name} = "{value}"\n' for name, value in GIVEN.items()))
-    result = nomadjob.run_nomad(
-        "job", "validate", f"-var-file={file}", "-var=mechanism=posix-queue", JOB
-    )
-    assert result.returncode == 0, result.stdout
-    group = render("pipe", node="lab-7")["TaskGroups"][0]
-    assert (group["RestartPolicy"]["Attempts"], group["ReschedulePolicy"]["Attempts"]) == (0, 0)
-    (pinned,) = render("pipe", node="lab-7")["Constraints"]
-    assert pinned == {"LTarget": "${node.unique.name}", "RTarget": "lab-7", "Operand": "="}
-
-
-def test_every_variable_is_described() -> None:
-    for name, body in nomadjob.declarations(JOB):
-        assert re.search(r"^  description = \"[A-Z].*\.\"$", body, re.MULTILINE), name
-        assert re.search(r"^  type +=", body, re.MULTILINE), name

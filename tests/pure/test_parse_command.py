@@ -64,7 +64,9 @@ def test_file_without_output_is_refused(
     path.write_text(text)
     assert command.main([str(path)]) == 1
     (found,) = lines(capsys)
-    assert "no output of wrk or ab or sysbench or stream or ipc found" in str(found["error"])
+    assert "no output of wrk or ab or sysbench or stream or ipc or serialisation found" in str(
+        found["error"]
+    )
 
 
 def test_unreadable_file_is_two_and_the_others_are_read(

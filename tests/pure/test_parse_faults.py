@@ -25,7 +25,15 @@ AB = (FIXTURES / "ab" / "failures.txt").read_bytes()
 SYSBENCH = (FIXTURES / "sysbench" / "events.txt").read_bytes()
 H2LOAD = (FIXTURES / "h2load" / "on_time.txt").read_bytes()
 STREAM = (FIXTURES / "stream" / "tcp6_both.txt").read_bytes()
-GOOD = {"wrk": WRK, "ab": AB, "sysbench": SYSBENCH, "stream": STREAM, "h2load": H2LOAD}
+CELLS = (FIXTURES / "serialisation" / "msgpack.txt").read_bytes()
+GOOD = {
+    "wrk": WRK,
+    "ab": AB,
+    "sysbench": SYSBENCH,
+    "stream": STREAM,
+    "h2load": H2LOAD,
+    "serialisation": CELLS,
+}
 
 
 def only_error(data: bytes, tool: str = "auto") -> ParseError:

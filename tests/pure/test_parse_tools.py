@@ -93,6 +93,8 @@ FIGURES = {
     "stream/abstract_both": "65.5 MB/s",
     "stream/refused": None,
     "ipc/unavailable": None,
+    "serialisation/msgpack": "17,794 exchanges/s at 1024 B",
+    "serialisation/unavailable": None,
     "sysbench/refused": None,
     "ab/refused": None,
     "h2load/stall": "241 requests/s",
@@ -179,8 +181,10 @@ def test_senseless_load_is_refused(fields: dict[str, object], reason: str) -> No
 def test_capabilities_say_what_the_tools_can() -> None:
     can = {name: tool.capabilities for name, tool in TOOLS.items()}
     assert {name for name, one in can.items() if one.histogram} == {"h2load", "sysbench", "wrk"}
-    assert {name for name, one in can.items() if one.inside} == {"ipc", "stream", "sysbench"}
-    assert {name for name, one in can.items() if one.unix_sockets} == {"ipc", "stream", "sysbench"}
+    inside = {"ipc", "serialisation", "stream", "sysbench"}
+    assert {name for name, one in can.items() if one.inside} == inside
+    assert {name for name, one in can.items() if one.unix_sockets} == inside
+    assert {name for name, one in can.items() if one.warms_up} == {"ipc", "serialisation"}
     for name, tool in TOOLS.items():
         assert tool.name == name
         assert tool.capabilities.open_loop == (name == "h2load")

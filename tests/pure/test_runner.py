@@ -311,6 +311,7 @@ def test_counters_of_cgroup_v2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     stat = "usage_usec 5\nuser_usec 3\nsystem_usec 2\nnr_throttled 4\nthrottled_usec 6\n"
     (one / "cpu.stat").write_text(stat)
     (one / "memory.current").write_text("77\n")
+    (one / "memory.stat").write_text("anon 66\nfile 11\n")
     monkeypatch.setattr(counters, "CGROUP", tmp_path)
     assert counters.read_cgroup({"unified": str(one)}) == {
         "cpu_ns": 5000,
@@ -321,6 +322,7 @@ def test_counters_of_cgroup_v2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "context_switches": None,
         "memory_bytes": 77,
         "memory_peak_bytes": None,
+        "memory_cache_bytes": 11,
     }
 
 
