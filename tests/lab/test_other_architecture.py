@@ -39,14 +39,21 @@ def test_it_is_a_machine_of_its_own(both: Lab) -> None:
     assert (meta["arch"], meta["emulated"]) == (ARCH, "true")
 
 
-def test_every_topology_answers_on_either_and_one_stands_still_for_the_other(both: Lab) -> None:
-    both.collector("measure", str(MINE / "both.yml"), "--events", "plain", timeout=1200)
+# Starting an arm there takes most of a minute: every topology is a long test.
+@pytest.mark.parametrize(
+    ("name", "arms"),
+    [("both", 3), pytest.param("both-all", 6, marks=pytest.mark.long)],
+)
+def test_topologies_answer_on_either_and_one_stands_still_for_the_other(
+    both: Lab, name: str, arms: int
+) -> None:
+    both.collector("measure", str(MINE / f"{name}.yml"), "--events", "plain", timeout=1200)
     done = both.collector("collect", "--state", str(both.state)).stdout
-    (campaign,) = both.campaigns("both")
+    campaign = both.campaigns(f"{name}-2")[-1]
     (line,) = [one for one in done.splitlines() if one.startswith(campaign.name)]
     assert " 0 quarantined + 0 missing" in line
     found = {(one["host"], one["path"]): one for one in rows(both, "runs", campaign.name)}
-    assert len(found) == 12
+    assert len(found) == 2 * arms
     assert all(one["requests"] > 0 and one["errors_status"] == 0 for one in found.values())
     assert {one["emulated"] for (host, _), one in found.items() if host == GUEST} == {True}
     assert header(campaign, 1)["host"] == "lab-2"

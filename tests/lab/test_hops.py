@@ -1,0 +1,51 @@
+"""Chains of services, and messages in every format, between real containers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conftest import Lab
+from test_measure import MINE, rows
+
+
+def measured(lab: Lab, name: str) -> tuple[str, list[dict[str, Any]]]:
+    """The campaign of an experiment of the tests', measured now, and its runs, all good."""
+    lab.collector("measure", str(MINE / f"{name}.yml"), "--events", "plain")
+    lab.collector("collect", "--state", str(lab.state))
+    (campaign,) = lab.campaigns(name)
+    runs = rows(lab, "runs", campaign.name)
+    assert {(run["state"], run["reasons"]) for run in runs} == {("good", None)}
+    return campaign.name, runs
+
+
+def reported(lab: Lab, experiment: str) -> str:
+    lab.run(
+        "python", "-m", "analysis", "report", "--state", str(lab.state), "--experiment", experiment,
+    )  # fmt: skip
+    return (lab.state / "results" / "report" / experiment / "report.html").read_text()
+
+
+def test_every_way_of_a_chain_answers_at_each_length(lab: Lab) -> None:
+    _, runs = measured(lab, "chain")
+    assert len(runs) == 18
+    assert "What one more service costs" in reported(lab, "chain")
+
+
+def test_messages_go_in_every_format(lab: Lab) -> None:
+    campaign, runs = measured(lab, "messages")
+    cells = rows(lab, "cells", campaign)
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        own = [one for one in cells if one["run"] == run["run"] and one["state"] == "measured"]
+        found[run["arm"]] = {one["mode"] for one in own}
+        assert all(one["wire_bytes"] > 90 for one in own)
+    every = {"encode", "decode", "exchange"}
+    coded = dict.fromkeys(["json", "ujson", "msgpack", "protobuf"], every)
+    assert found == {**coded, "grpc": {"exchange"}, "none": {"exchange"}}
+    assert "Bytes on the wire" in reported(lab, "messages")
+
+
+def test_a_look_at_the_lab_shows_its_hosts(lab: Lab) -> None:
+    shown = lab.collector("top", "--once").stdout
+    assert all(name in shown for name in ("lab-1", "lab-2", "lab-3"))
+    assert "connections/s" in shown
