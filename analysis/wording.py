@@ -9,7 +9,7 @@ from typing import Any
 from analysis.across_wording import page_lines
 from analysis.change import listed, percent, span
 from analysis.failures import Failures
-from analysis.metric import Metric, metric_of, words_of
+from analysis.metric import OF_CELLS, Metric, metric_of, words_of
 from analysis.summary import Analysis
 from analysis.verdict import Verdict
 
@@ -173,21 +173,30 @@ def _failed(one: Failures) -> str:
 
 
 def _contrast_lines(analysis: Analysis, arm: str, base: str, emulated: bool) -> Iterator[str]:
-    """A line for each thing that the cells' primary metrics are: a time and a rate are no range."""
+    """A line, with a part for each thing that the cells' primary metrics are.
+
+    A time and a rate are no range. What a mechanism does not have is no part: Validity lists it.
+    """
     guests = analysis.emulated_cells
     own: dict[str, list[Verdict]] = {}
+    asked = False
     for v in analysis.primary:
         if (v.arm, v.baseline, v.cell in guests) == (arm, base, emulated):
-            own.setdefault(metric(v).words, []).append(v)
+            asked = True
+            if v.n or v.cell.tool not in OF_CELLS:
+                own.setdefault(metric(v).words, []).append(v)
     name = f"{arm_name(analysis, arm)} vs {arm_name(analysis, base)}"
     name += ", emulated" if emulated else ""
-    for words, verdicts in own.items():
-        yield _contrast_line(name, words, verdicts)
+    if own:
+        parts = [_part(words, verdicts) for words, verdicts in own.items()]
+        yield f"{name}: {'; '.join(parts)}."
+    elif asked:
+        yield f"{name}: nothing to compare, for what was not measured (Validity says why)."
 
 
-def _contrast_line(name: str, unit: str, own: list[Verdict]) -> str:
+def _part(unit: str, own: list[Verdict]) -> str:
     if len(own) == 1:
-        return f"{name}: {change(own[0])}, {_single(own[0])}."
+        return f"{change(own[0])}, {_single(own[0])}"
     words = [direction(v, metric(v)) for v in own]
     counts = [
         f"{text} in {words.count(word)}"
@@ -201,7 +210,7 @@ def _contrast_line(name: str, unit: str, own: list[Verdict]) -> str:
     ]
     ratios = [v.ratio for v in own if v.ratio is not None]
     span = f", {percent(min(ratios))} to {percent(max(ratios))} {unit}" if ratios else ""
-    return f"{name}: {', '.join(counts)} of {len(own)} cells{span}."
+    return f"{', '.join(counts)} of {len(own)} cells{span}"
 
 
 def _single(verdict: Verdict) -> str:
