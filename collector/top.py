@@ -29,6 +29,7 @@ from collector.plan.inventory import Inventory, load_inventory
 PERIOD_S: Final = 2.0
 MIB: Final = 1 << 20
 HEAD_LINES: Final = 6  # of the screen, beside the rows
+PIPED: Final = 160  # columns where nobody looks: nothing is cut
 OF_ENGINE: Final = re.compile(r"sl-.*-b\d+-a\d+-(.+)-([ab])")
 Snapshots = Mapping[str, Mapping[str, Any]]
 
@@ -72,6 +73,8 @@ def top(
     """Show live what every host and container of the lab uses; end it with Ctrl-C."""
     hosts = load_inventory(inventory)
     console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = PIPED
     try:
         with ExitStack() as stack:
             remotes, missing = _observers(hosts, stack)
@@ -199,8 +202,8 @@ def _screen(
         shares = (one.busy, one.softirq, one.steal)
         first.add_row(one.host, str(one.cpus), *(_text(share, 100, " %") for share in shares))
     second = Table(
-        "host", "deployment", "task", "CPU, cores", "throttled", "switches/s", "connections/s",
-        "memory, MiB", "of it cache", box=None,
+        "host", "deployment", "task", "cores", "throttled", "switch/s", "conn/s", "MiB", "cache",
+        box=None,
     )  # fmt: skip
     shown = containers if room is None else containers[: max(1, room)]
     for use in shown:

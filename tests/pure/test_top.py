@@ -54,7 +54,7 @@ def test_what_came_meanwhile_or_is_not_said_is_not_known() -> None:
 
 def test_the_busiest_come_first_and_the_rest_is_counted() -> None:
     uses = containers_used(BEFORE, NOW, {**NAMED, ("lab-2", "d" * 64): ("other", "app")})
-    console = Console(width=140, record=True)
+    console = Console(width=80, record=True)
     console.print(_screen(hosts_used(BEFORE, NOW), uses, ["lab-9: does not answer"], 1))
     shown = console.export_text()
     assert "tcp-loopback/a" in shown
