@@ -262,7 +262,7 @@ def header(load: Body) -> Header:
 
 
 def plain(**columns: Any) -> dict[str, Any]:
-    names = ("requests", "requests_failed", "duration_s", "planned_s", "little_ratio")
+    names = ("requests", "requests_failed", "duration_s", "planned_s", "little_ratio", "scaled_to")
     parts = ("connect", "read", "write", "timeout", "receive", "length", "exception", "status")
     parts += ("corrupt", "ignored", "reconnect")
     return {**dict.fromkeys([*names, *(f"errors_{part}" for part in parts)]), **columns}
@@ -278,6 +278,13 @@ def test_errors_of_ab_are_counted_once() -> None:
     assert (
         errors(plain(requests=10), {}, header({}), UNSEEN) is None
     )  # nothing known, nothing judged
+
+
+def test_a_reload_for_a_new_instance_may_cost_each_connection_a_request() -> None:
+    grown = plain(requests=3000, requests_failed=16, scaled_to=2, concurrency=16)
+    assert errors(grown, {}, header({}), UNSEEN) is None
+    assert errors({**grown, "requests_failed": 17}, {}, header({}), UNSEEN) is not None
+    assert errors({**grown, "scaled_to": None}, {}, header({}), UNSEEN) is not None
 
 
 def test_errors_of_tools_that_run_inside() -> None:
