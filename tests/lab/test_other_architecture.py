@@ -39,7 +39,7 @@ def test_it_is_a_machine_of_its_own(both: Lab) -> None:
     assert (meta["arch"], meta["emulated"]) == (ARCH, "true")
 
 
-# Starting an arm there takes most of a minute: every topology is a long test.
+# Pulling an image there takes minutes: those of every topology are for a long test.
 @pytest.mark.parametrize(
     ("name", "arms"),
     [("both", 3), pytest.param("both-all", 6, marks=pytest.mark.long)],
