@@ -127,7 +127,7 @@ RUNS: Final = (
         ("arm", "string", "", "arm of the experiment"),
         ("copy", "string", "", "a; the baseline's second deployment is b (A/A)"),
         ("path", "string", "", "named way between proxy and application: tcp-loopback, ..."),
-        ("deployment", "string", "", "Nomad job id of the arm's deployment, or the like"),
+        ("deployment", "string", "", "Nomad job id of the arm's deployment; a program's own"),
         ("host", "string", "", "host of the topology"),
         ("peer", "string", "", "host of its far end; null where the topology has one host"),
         ("load_host", "string", "", "host of the load generator"),

@@ -1,11 +1,14 @@
 """A live view of who uses what, host by host and container by container: ``make top``.
 
-It looks through observers of its own, the same program that a campaign's are. A look costs a host
-some milliseconds of a CPU, so it looks every two seconds; it takes no lock and changes nothing.
+It looks through observers of its own, the same program that a campaign's are, every two seconds;
+it takes no lock and changes nothing. Which containers there are the engine has to be asked, which
+costs more than to read counters, so that is done when an allocation came or went, and now and then:
+the tasks of one start one after the other.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -28,6 +31,7 @@ from collector.plan.inventory import Inventory, load_inventory
 
 PERIOD_S: Final = 2.0
 MIB: Final = 1 << 20
+LIST_EACH: Final = 5  # looks, at the least
 HEAD_LINES: Final = 6  # of the screen, beside the rows
 PIPED: Final = 160  # columns where nobody looks: nothing is cut
 OF_ENGINE: Final = re.compile(r"sl-.*-b\d+-a\d+-(.+)-([ab])")
@@ -111,14 +115,18 @@ def _observers(hosts: Inventory, stack: ExitStack) -> tuple[list[Remote], list[s
 def _looks(remotes: list[Remote], cluster: Cluster) -> Iterator[tuple[list[HostUse], list[Use]]]:
     """What was used since the last look, for as long as it is asked for."""
     before: Snapshots = {}
-    while True:
+    listed: dict[str, str] = {}
+    named: dict[tuple[str, str], tuple[str, str]] = {}
+    for look in itertools.count():
         jobs = cluster.running_jobs()
-        answers = ask_all(remotes, "containers", allocations=sorted(jobs))
-        named = {
-            (host, one["id"]): (jobs[one["allocation"]], one["task"])
-            for host, answer in answers.items()
-            for one in answer["containers"]
-        }
+        if jobs != listed or look % LIST_EACH == 0:
+            answers = ask_all(remotes, "containers", allocations=sorted(jobs))
+            named = {
+                (host, one["id"]): (jobs[one["allocation"]], one["task"])
+                for host, answer in answers.items()
+                for one in answer["containers"]
+            }
+            listed = jobs
         now = {host: one["snapshot"] for host, one in ask_all(remotes, "snapshot").items()}
         if before:
             yield hosts_used(before, now), containers_used(before, now, named)
@@ -213,7 +221,7 @@ def _screen(
             _text(use.memory, 1 / MIB, ""), _text(use.cache, 1 / MIB, ""),
         )  # fmt: skip
     rest = len(containers) - len(shown)
-    more = [Text(f"{rest} containers more")] if rest else []
+    more = [Text(f"and {rest} more")] if rest else []
     return Group(first, Text(""), second, *more, *map(Text, missing))
 
 

@@ -59,6 +59,6 @@ def test_the_busiest_come_first_and_the_rest_is_counted() -> None:
     shown = console.export_text()
     assert "tcp-loopback/a" in shown
     assert "other" not in shown
-    assert "1 containers more" in shown
+    assert "and 1 more" in shown
     assert "lab-9: does not answer" in shown
     assert "70 %" in shown
