@@ -21,7 +21,7 @@ from typing import Any, Final
 from collector.parse.histogram import summarise
 from collector.parse.record import Cell, ParseError, Record
 from collector.parse.text import decode, shown
-from collector.parse.tool import INSIDE, Capabilities, Invocation, Load, check_inside, whole_seconds
+from collector.parse.tool import Capabilities, Invocation, Load, invoke_pair
 
 VERSION: Final = re.compile(r"1\.[0-9]{1,4}\.[0-9]{1,4}")
 
@@ -280,14 +280,7 @@ class CellTool:
 
     def arguments(self, load: Load) -> Invocation:
         """Return the invocation; ``ValueError`` for anything but one conversation for a time."""
-        name = self.name
-        check_inside(name, load)
-        if load.duration_s is None:
-            raise ValueError(f"{name}: runs for a time (duration_s), not for a number of requests")
-        if load.concurrency != 1:
-            raise ValueError(f"{name}: two processes talk; concurrency 1, not {load.concurrency}")
-        seconds = whole_seconds("duration_s", load.duration_s)
-        return Invocation(argv=(INSIDE, "--time", str(seconds)))
+        return invoke_pair(self.name, load)
 
     def parse(self, stdout: bytes, files: Mapping[str, bytes], argv: Sequence[str] = ()) -> Record:
         """Return the record of one run; the program writes no files."""

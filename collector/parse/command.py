@@ -31,10 +31,12 @@ BAD_INPUT: Final = 2
 _BEGINS: Final = {
     "wrk": "'Running ... test @ ...'",
     "ab": "'This is ApacheBench, ...'",
+    "h2load": "'starting benchmark...'",
     "sysbench": "'sysbench ... (using ...'",
     "stream": "'{\"stream\": 1, ...'",
     "ipc": '\'{"ipc":"1.0.0", ...\'',
     "serialisation": '\'{"serialisation":"1.0.0", ...\'',
+    "peer": "as redis-benchmark --csv, perf bench, sockperf, iperf3 -J or stress-ng do",
 }
 
 Result: TypeAlias = Record | ParseError

@@ -15,6 +15,7 @@ from collector.parse import (
     ab,
     h2load,
     ipc,
+    peer,
     serialisation,
     stream,
     sysbench,
@@ -23,7 +24,7 @@ from collector.parse import (
 )
 from collector.parse.record import ParseError, Record
 
-_READ: Final = "wrk, ab, h2load, sysbench, stream, ipc and serialisation"
+_READ: Final = "wrk, ab, h2load, sysbench, stream, ipc, serialisation and peer"
 _NOT_READ: Final = f"its outputs are not read (those of {_READ} are)"
 # What a mailer, a terminal log or a comment puts before every line.
 # Possessive, or a long line of digits would be tried in countless ways.
@@ -39,10 +40,11 @@ _MARKS: Final = re.compile(
     rf"|(?P<ipc>{ipc.MARK})"
     rf"|(?P<serialisation>{serialisation.MARK})"
     rf"|(?P<h2load>{h2load.MARK})"
+    rf"|(?P<peer>{peer.MARK})"
     r"|(?P<html> This is ApacheBench, [^\n]*<br>)"
     rf"|(?P<quoted>{_QUOTE}(?:Running [0-9]+[smh] test @ |This is ApacheBench, |Server Software: "
     rf"|{sysbench_report.MARK}|{stream.MARK}|{ipc.MARK}|{serialisation.MARK}"
-    rf"|{h2load.MARK}))"
+    rf"|{h2load.MARK}|{peer.QUOTED}))"
     r"|(?P<hey>Summary:\n  Total:\t|response-time,DNS\+dialup,)"
     r"|(?P<oha>Summary:\n  Success rate:\t|\{\s*\"summary\": ?\{\s*\"successRate\")"
     r"|(?P<fortio>\{\s*\"RunType\": ?\")"
@@ -58,6 +60,7 @@ _READERS: Final[Mapping[str, Callable[[str], Record]]] = {
     "stream": stream.read_stream,
     "ipc": ipc.read_ipc,
     "serialisation": serialisation.read_serialisation,
+    "peer": peer.read_peer,
 }
 
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from collector.parse import ab, h2load, ipc, serialisation, stream, sysbench, wrk
+from collector.parse import ab, h2load, ipc, peer, serialisation, stream, sysbench, wrk
 from collector.parse.tool import LoadTool
 
 _ALL: Final[tuple[LoadTool, ...]] = (
     ab.TOOL,
     h2load.TOOL,
     ipc.TOOL,
+    peer.TOOL,
     serialisation.TOOL,
     stream.TOOL,
     sysbench.TOOL,

@@ -98,3 +98,17 @@ def first_mismatch(text: str, position: int, parts: Iterable[tuple[str, str]]) -
             return mismatch(text, position, expected)
         position = match.end()
     return mismatch(text, position, "the end")
+
+
+def line_of(match: re.Match[str], group: str) -> int:
+    """Return the line, from 1, on which ``group`` stands, of a match in a whole text."""
+    return 1 + match.string.count("\n", 0, match.start(group))
+
+
+def first_refusal(
+    text: str, parts: Iterable[tuple[str, str]], failure: re.Pattern[str]
+) -> ParseError:
+    """Say why ``text`` is not ``parts``: in the words of the tool, ``failure``, where it failed."""
+    if said := failure.search(text):
+        return ParseError(1 + text.count("\n", 0, said.start()), f"failed: {said[0][:160]!r}")
+    return first_mismatch(text, 0, parts)

@@ -155,6 +155,19 @@ class Invocation:
         )
 
 
+def invoke_pair(tool: str, load: Load) -> Invocation:
+    """Return how a tool is started inside that has two processes talk to each other for a time.
+
+    Raises ``ValueError`` for any other load.
+    """
+    check_inside(tool, load)
+    if load.duration_s is None:
+        raise ValueError(f"{tool}: runs for a time (duration_s), not for a number of requests")
+    if load.concurrency != 1:
+        raise ValueError(f"{tool}: two processes talk; concurrency 1, not {load.concurrency}")
+    return Invocation(argv=(INSIDE, "--time", str(whole_seconds("duration_s", load.duration_s))))
+
+
 class LoadTool(Protocol):
     """A load tool. Implementations keep no state."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from collector import schema
-from collector.parse import command
+from collector.parse import TOOLS, command
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "parse"
 SEVERAL = str(FIXTURES / "wrk" / "several.txt")
@@ -64,9 +64,19 @@ def test_file_without_output_is_refused(
     path.write_text(text)
     assert command.main([str(path)]) == 1
     (found,) = lines(capsys)
-    assert "no output of wrk or ab or sysbench or stream or ipc or serialisation found" in str(
-        found["error"]
-    )
+    tools = "wrk or ab or h2load or sysbench or stream or ipc or serialisation or peer"
+    assert f"no output of {tools} found" in str(found["error"])
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_file_without_output_of_the_tool_asked_for_is_refused(
+    tool: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "x"
+    path.write_text("hello\n")
+    assert command.main(["--tool", tool, str(path)]) == 1
+    (found,) = lines(capsys)
+    assert f"no output of {tool} found" in str(found["error"])
 
 
 def test_unreadable_file_is_two_and_the_others_are_read(

@@ -17,8 +17,13 @@ OUTPUTS = sorted(FIXTURES.glob("*/*.txt"))
 # The last line of a whole output that needs no line end to be known as whole.
 CLOSED = (b"B", b")", b"bytes", b"}", b"%")
 
-# sysbench's: as many decimals as it prints.
-FAIRNESS = re.compile(rb"execution time \(avg/stddev\): +[0-9]+\.[0-9]{4}/[0-9]+\.[0-9]{2}\Z")
+# As many decimals as sysbench, sockperf and stress-ng print, and what redis-benchmark's rows and
+# perf's figures end with.
+ENDED = re.compile(
+    rb"(?:execution time \(avg/stddev\): +[0-9]+\.[0-9]{4}/[0-9]+\.[0-9]{2}"
+    rb"|<MIN> observation = +[0-9]+\.[0-9]{3}|run completed in [0-9]+\.[0-9]{2}s"
+    rb'|,"[0-9]+\.[0-9]{3}"|[0-9] ops/sec|\[sec\])\Z'
+)
 
 
 def name_of(path: Path) -> str:
@@ -53,7 +58,7 @@ def test_cut_at_every_byte(path: Path) -> None:
         return
     least = assert_cut_is_safe(data, whole)
     # What may be missing is text after the output, or the line end of a line that shows its end.
-    closed = data[:least].endswith((*CLOSED, b"\n")) or FAIRNESS.search(data[:least])
+    closed = data[:least].endswith((*CLOSED, b"\n")) or ENDED.search(data[:least])
     assert least == len(data) or closed
 
 

@@ -14,6 +14,7 @@ from collector.parse.ab import parse_ab
 from collector.parse.command import parse_outputs
 from collector.parse.h2load import parse_h2load
 from collector.parse.histogram import parse_histogram
+from collector.parse.peer import parse_peer
 from collector.parse.stream import parse_stream
 from collector.parse.sysbench import parse_sysbench
 from collector.parse.text import LINE_LIMIT, SIZE_LIMIT
@@ -26,6 +27,8 @@ SYSBENCH = (FIXTURES / "sysbench" / "events.txt").read_bytes()
 H2LOAD = (FIXTURES / "h2load" / "on_time.txt").read_bytes()
 STREAM = (FIXTURES / "stream" / "tcp6_both.txt").read_bytes()
 CELLS = (FIXTURES / "serialisation" / "msgpack.txt").read_bytes()
+PEER = FIXTURES / "peer"
+SOCKPERF = (PEER / "sockperf_tcp.txt").read_bytes()
 GOOD = {
     "wrk": WRK,
     "ab": AB,
@@ -33,6 +36,11 @@ GOOD = {
     "stream": STREAM,
     "h2load": H2LOAD,
     "serialisation": CELLS,
+    "redis-benchmark": (PEER / "redis_unix.txt").read_bytes(),
+    "perf bench": (PEER / "perf_pipe.txt").read_bytes(),
+    "sockperf": SOCKPERF,
+    "iperf3": (PEER / "iperf3_tcp.txt").read_bytes(),
+    "stress-ng": (PEER / "stress_ng_pipe.txt").read_bytes(),
 }
 
 
@@ -160,6 +168,7 @@ def test_one_output_is_wanted_where_one_is_parsed() -> None:
         (parse_sysbench, SYSBENCH),
         (parse_stream, STREAM),
         (parse_h2load, H2LOAD),
+        (parse_peer, SOCKPERF),
     ):
         with pytest.raises(ParseError, match="several") as caught:
             parse(b"$\n" + data + data)
@@ -291,6 +300,13 @@ HOSTILE = {
     "starts of h2load": b"starting benchmark...\n" * 20_000,
     "threads of h2load": b"starting benchmark...\n" + b"spawning thread #0: " * 20_000,
     "outputs of stream": b'{"stream": 1}\n' * 20_000,
+    "brackets of iperf3": b'{"start": {"connected": ' + b"[" * 60_000,
+    "starts of iperf3": b'{"start": {"connected": [\n' * 10_000,
+    "starts of perf": b"# Running 'sched/pipe' benchmark:\n" * 20_000,
+    "starts of sockperf": b"sockperf: == version #3.7 ==\n" * 20_000,
+    "redis-benchmark's words": b"Could not connect to Redis at x: y\n" * 20_000 + b"!",
+    "metrics of stress-ng": b"stress-ng: info:  [1] setting to a 1 second run per stressor\n"
+    + b"stress-ng: metrc: [1] pipe  1.00 x (geometic mean of 1 instances)\n" * 20_000,
 }
 
 

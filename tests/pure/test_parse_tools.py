@@ -95,6 +95,12 @@ FIGURES = {
     "ipc/unavailable": None,
     "serialisation/msgpack": "17,794 exchanges/s at 1024 B",
     "serialisation/unavailable": None,
+    "peer/redis_unix": "41,152 requests/s",
+    "peer/perf_pipe": "101,027 round trips/s",
+    "peer/perf_messaging": "0.244 s",
+    "peer/iperf3_tcp": "1,388 MB/s at 32768 B",
+    "peer/stress_ng_mq": "185,872 bogo ops/s",
+    "peer/sockperf_half": None,
     "sysbench/refused": None,
     "ab/refused": None,
     "h2load/stall": "241 requests/s",
@@ -181,7 +187,7 @@ def test_senseless_load_is_refused(fields: dict[str, object], reason: str) -> No
 def test_capabilities_say_what_the_tools_can() -> None:
     can = {name: tool.capabilities for name, tool in TOOLS.items()}
     assert {name for name, one in can.items() if one.histogram} == {"h2load", "sysbench", "wrk"}
-    inside = {"ipc", "serialisation", "stream", "sysbench"}
+    inside = {"ipc", "peer", "serialisation", "stream", "sysbench"}
     assert {name for name, one in can.items() if one.inside} == inside
     assert {name for name, one in can.items() if one.unix_sockets} == inside
     assert {name for name, one in can.items() if one.warms_up} == {"ipc", "serialisation"}
