@@ -30,6 +30,7 @@ ONE_BY_ONE: Final = {
     "serialisation-exchange": "exchange",
 }
 OF_CELLS: Final = frozenset({*ONE_BY_ONE, MESSAGES})  # parts of a run (analysis.cells)
+PEER: Final = "peer-"  # of other people's programs, each of which says what it says
 MB: Final = 1e6
 
 
@@ -69,6 +70,7 @@ class Words:
 
 
 _REQUESTS: Final = Words("request", "connection", "request")
+_OPERATIONS: Final = Words("operation", "pair", "operation")
 _WORDS: Final = {
     "sysbench": Words("transaction", "thread", "transaction"),
     STREAM: Words("message", "flow", "MB"),
@@ -78,6 +80,8 @@ _WORDS: Final = {
     "serialisation-encode": Words("message", "pair", "message"),
     "serialisation-decode": Words("message", "pair", "message"),
     "serialisation-exchange": Words("exchange", "pair", "exchange"),
+    f"{PEER}latency": Words("round trip", "pair", "round trip"),
+    f"{PEER}throughput": Words("message", "pair", "message"),
 }
 CLOSED_LOOP: Final = "closed loop: not a fair tail comparison across arms whose throughput differs"
 
@@ -93,7 +97,7 @@ _ON_SCHEDULE: Final = (
 
 def words_of(tool: str) -> Words:
     """What ``tool`` counts; a tool that is not known counts requests."""
-    return _WORDS.get(tool, _REQUESTS)
+    return _WORDS.get(tool, _OPERATIONS if tool.startswith(PEER) else _REQUESTS)
 
 
 def metrics_of(tool: str) -> tuple[Metric, ...]:
@@ -115,12 +119,12 @@ def metrics_of(tool: str) -> tuple[Metric, ...]:
             Metric("transfer_bytes_per_s", "transfer rate", "MB/s", 1 / MB, True),
             Metric("cpu_per_mb_s", "CPU per MB", "us", 1e6, False),
         )
-    printed = tool == "sysbench"
+    printed = tool == "sysbench" or tool.startswith(PEER)
     return (
         rate,
         Metric("latency_p50_s", "p50 latency", "us", 1e6, False, optional=printed, precise=0.02),
         Metric("latency_p99_s", "p99 latency", "us", 1e6, False, CLOSED_LOOP, optional=printed),
-        Metric("cpu_per_request_s", f"CPU per {words.cpu_per}", "us", 1e6, False),
+        Metric("cpu_per_request_s", f"CPU per {words.cpu_per}", "us", 1e6, False, optional=printed),
     )
 
 

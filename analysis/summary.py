@@ -10,6 +10,7 @@ import hashlib
 import math
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,7 @@ from analysis.latency import quantile_curves
 from analysis.mesh import Mesh, find_mesh
 from analysis.metric import Metric, is_primary, metrics_of
 from analysis.noise import LEAST_MARGIN, Twin, comparable_history, matching_history, twin
+from analysis.peers import OURS, THEIRS, Peers, compare_peers
 from analysis.plan import Account, Plan, account, campaign_folder, read_plan
 from analysis.precision import stopping
 from analysis.proofs import Proof, read_proofs, refused_proofs
@@ -82,6 +84,7 @@ class Analysis:
     state directory, as a shell takes it.
 
     ``peers``: peer -> its kind and architecture. ``mesh``: None without sidecars and proofs.
+    ``agreement``: None without a campaign of other people's programs to stand beside this one.
     ``across``: a page a pair of architectures; empty for a single host. ``stopping``: how each cell
     ended, where further tranches were planned.
     """
@@ -115,6 +118,7 @@ class Analysis:
     unmeasured: tuple[Unmeasured, ...]
     claims: tuple[Claim, ...]
     replications: tuple[Replication, ...]
+    agreement: Peers | None
     facts: tuple[tuple[str, str, str], ...]
     containers: tuple[dict[str, str], ...]
     peers: dict[str, str]
@@ -219,6 +223,8 @@ def analyse(
     claims, unread = _claims_about(experiment)
     load_hosts = ", ".join(sorted(good["load_host"].unique()))
     last = everything[everything["state"] != SUPERSEDED]
+    medians = _medians(good)
+    agreement, alone = _beside_peers(dataset, light, experiment, verdicts, medians)
     ceilings, parts = tuple(find_ceilings(good, light)), dataset.table("cells", [chosen])
     return Analysis(
         experiment=experiment,
@@ -235,7 +241,7 @@ def analyse(
         stopping=stopping(plan, good),
         verdicts=tuple(verdicts),
         twins=tuple(twins),
-        medians=_medians(good),
+        medians=medians,
         cpu=cpu_by_container(good, raw["containers"]),
         curves=quantile_curves(good, raw["histograms"]),
         little=tuple(consistency.check_little(good)),
@@ -250,6 +256,7 @@ def analyse(
         hops=tuple(find_hops(good, paths)),
         claims=claims,
         replications=tuple(replicate(claims, verdicts, experiment)),
+        agreement=agreement,
         facts=tuple(environment.host_facts(bindings, load_hosts)),
         containers=tuple(environment.arm_containers(bindings)),
         peers=environment.peer_kinds(bindings),
@@ -263,6 +270,7 @@ def analyse(
         warnings=(
             *left_out,
             *unread,
+            *alone,
             *refused_proofs(files),
             *(mesh.warnings if mesh else ()),
             *([] if plan.failures else consistency.body_warnings(good)),
@@ -284,6 +292,20 @@ def _claims_about(experiment: str) -> tuple[tuple[Claim, ...], list[str]]:
     except ClaimError as error:
         return (), [f"Published claims are left out: {error}"]
     return tuple(one for one in known if one.here and one.here.experiment == experiment), []
+
+
+def _beside_peers(
+    dataset: Dataset, light: pd.DataFrame, experiment: str,
+    verdicts: Sequence[Verdict], medians: pd.DataFrame,
+) -> tuple[Peers | None, list[str]]:  # fmt: skip
+    """What the newest campaign of other people's programs says, or why it says nothing."""
+    if experiment != OURS or not light["experiment"].eq(THEIRS).any():
+        return None, []
+    try:
+        found = analyse(dataset, THEIRS)
+    except AnalysisError as error:
+        return None, [f"Other people's programs are left out: {error}"]
+    return compare_peers(found.campaign, found.verdicts, verdicts, found.medians, medians), []
 
 
 def _shown(state: Path) -> str:
@@ -346,6 +368,7 @@ def _contrasts(
                     cell, metric.name, arm, base, pair(rows, metric.name, arm, base), result.floor
                 )
                 for arm, base in plan.contrasts
+                if rows["arm"].isin((arm, base)).any()
             )
     return twins, contrasts
 

@@ -23,6 +23,7 @@ from analysis.failures import KINDS
 from analysis.hops import Hop
 from analysis.mesh import Added, Mesh
 from analysis.newer import Change
+from analysis.peers import Peers
 from analysis.saturation import Grown, Knee
 from analysis.summary import Analysis
 from analysis.verdict import Verdict
@@ -82,12 +83,30 @@ def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
             else {}
         ),
         **({"hops": _hops(analysis.hops)} if analysis.hops else {}),
+        **({"agreement": _agreement(analysis.agreement)} if analysis.agreement else {}),
         "files": analysis.files,
         "account": _account(analysis),
         "environment": pd.DataFrame(analysis.facts, columns=["where", "fact", "value"]),
         **(_mesh(analysis.mesh) if analysis.mesh else {}),
         **(across_tables(analysis.across) if analysis.across else {}),
     }  # fmt: skip
+
+
+_COMPARED: Final = ("arm", "baseline", "ratio", "low", "high")
+
+
+def _agreement(peers: Peers) -> pd.DataFrame:
+    rows = [
+        {
+            "host": one.ours.cell.host,
+            **{f"their_{name}": getattr(one.theirs, name) for name in _COMPARED},
+            **{f"our_{name}": getattr(one.ours, name) for name in _COMPARED},
+            "off": one.off,
+            "agrees": one.agrees,
+        }
+        for one in peers.agreements
+    ]
+    return pd.DataFrame(rows)
 
 
 def _mesh(mesh: Mesh) -> dict[str, pd.DataFrame]:

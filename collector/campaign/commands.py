@@ -43,6 +43,8 @@ from collector.plan.rules import check, refuse_errors
 
 IMAGE: Final = re.compile(r'^image_(\w+) = "(\S+@sha256:[0-9a-f]{64})"$')
 BUILT: Final = re.compile(r"^# built for: (.+)$")
+# What the workloads stage writes for `nomad job run`, and the engine reads (roles/workload_images).
+VAR_FILES: Final = ("images", "chain", "ipc", "mesh", "peers", "serialisation")
 BAD_INPUT: Final = 2
 CLEAN_UP_S: Final = 120.0
 
@@ -56,9 +58,7 @@ def read_images(state: Path) -> tuple[dict[str, str], set[str]]:
     """Return the images by name, by digest, as the workloads stage pushed them; and for what."""
     try:
         lines = [
-            line
-            for name in ("images.hcl", "chain.hcl", "ipc.hcl", "mesh.hcl", "serialisation.hcl")
-            for line in (state / name).read_text().splitlines()
+            line for name in VAR_FILES for line in (state / f"{name}.hcl").read_text().splitlines()
         ]
     except OSError as error:
         raise NotReadyError(

@@ -30,7 +30,7 @@ def plan_with(hosts: str = "") -> Plan:
 def write(state: Path, built: str) -> None:
     text = f'# built for: {built}\nimage_app = "198.18.0.11:5000/socklab/app@{DIGEST}"\n'
     (state / "images.hcl").write_text(text)
-    for name in ("chain.hcl", "ipc.hcl", "mesh.hcl", "serialisation.hcl"):
+    for name in ("chain.hcl", "ipc.hcl", "mesh.hcl", "peers.hcl", "serialisation.hcl"):
         (state / name).write_text('node = "lab-2"\n')
 
 

@@ -1,0 +1,132 @@
+"""Other people's programs beside ipc: what agrees, what stands beside what, and orders."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from synthetic_dataset import Campaign, add_campaign
+
+from analysis.contrast import Cell
+from analysis.dataset import open_dataset
+from analysis.peers import BAND, Peers, compare_peers
+from analysis.report.page import render
+from analysis.summary import Analysis, analyse
+from analysis.tables import tables
+from analysis.verdict import Verdict
+
+TRIPS = Cell("lab-2", "lab-2", "", "ipc-latency", 1, "", "64 B")
+MESSAGES = Cell("lab-2", "lab-2", "", "ipc-throughput", 1, "", "4,096 B")
+GETS = Cell("lab-2", "lab-2", "", "peer-get", 1)
+OPERATIONS = Cell("lab-2", "lab-2", "", "peer-pipe", 1)
+
+
+@pytest.fixture(scope="module")
+def some(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
+    state = tmp_path_factory.mktemp("state")
+    add_campaign(state, Campaign(histograms=False))
+    return analyse(open_dataset(state), "web")
+
+
+def said(some: Analysis, cell: Cell, arm: str, baseline: str, ratio: float) -> Verdict:
+    return dataclasses.replace(
+        some.verdicts[0],
+        cell=cell,
+        metric="throughput_rps",
+        arm=arm,
+        baseline=baseline,
+        ratio=ratio,
+    )
+
+
+def rates(cell: Cell, **arms: float) -> pd.DataFrame:
+    rows = [
+        (cell, arm.replace("_", "-"), "a", "throughput_rps", rate) for arm, rate in arms.items()
+    ]
+    return pd.DataFrame(rows, columns=["cell", "arm", "copy", "metric", "median"])
+
+
+NONE = rates(TRIPS)
+
+
+def beside(theirs: list[Verdict], ours: list[Verdict]) -> Peers:
+    return compare_peers("ipc-peers-1", theirs, ours, NONE, NONE)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "agrees"),
+    [
+        (1.2, 1.2, True),
+        (1.2, 1.05, True),
+        (1.0, 1.14, True),
+        (1.2, 1.03, False),
+        (1.0, 1.16, False),
+    ],
+)
+def test_ratios_agree_within_the_band(
+    some: Analysis, theirs: float, ours: float, agrees: bool
+) -> None:
+    (found,) = beside(
+        [said(some, GETS, "redis-unix", "redis-tcp", theirs)],
+        [said(some, TRIPS, "unix-stream", "tcp", ours)],
+    ).agreements
+    assert found.off == pytest.approx(theirs / ours - 1)
+    assert found.agrees is agrees is (max(theirs / ours, ours / theirs) <= 1 + BAND)
+
+
+def test_only_the_same_host_and_the_same_question_are_put_together(some: Analysis) -> None:
+    ours = said(some, TRIPS, "unix-stream", "tcp", 1.2)
+    elsewhere = dataclasses.replace(TRIPS, host="lab-3")
+    theirs = said(some, GETS, "redis-unix", "redis-tcp", 1.2)
+    for other in (
+        said(some, elsewhere, "unix-stream", "tcp", 1.2),
+        said(some, dataclasses.replace(TRIPS, offered="4,096 B"), "unix-stream", "tcp", 1.2),
+        dataclasses.replace(ours, metric="latency_p50_s"),
+        said(some, TRIPS, "unix-stream-bare", "tcp-bare", 1.2),
+    ):
+        assert beside([theirs], [other]).agreements == ()
+    assert len(beside([theirs], [ours]).agreements) == 1
+
+
+def test_a_ratio_that_is_not_known_agrees_with_nothing(some: Analysis) -> None:
+    ours = said(some, TRIPS, "unix-stream", "tcp", 1.2)
+    unknown = dataclasses.replace(said(some, GETS, "redis-unix", "redis-tcp", 1.2), ratio=None)
+    assert beside([unknown], [ours]).agreements == ()
+
+
+def test_figures_stand_beside_those_of_the_same_mechanism(some: Analysis) -> None:
+    theirs = rates(GETS, redis_tcp=20_000.0, redis_unix=24_000.0)
+    found = compare_peers("c", [], [], theirs, rates(TRIPS, tcp=50_000.0, udp=60_000.0))
+    (one,) = found.beside
+    assert (one.arm, one.theirs, one.mechanism, one.ours) == ("redis-tcp", 2e4, "tcp", 5e4)
+
+
+def test_orders_are_compared_pair_by_pair() -> None:
+    theirs = rates(OPERATIONS, stress_ng_pipe=9.0, stress_ng_mq=5.0, stress_ng_udp=7.0)
+    ours = rates(MESSAGES, pipe=300.0, udp=100.0, **{"posix-queue": 200.0})
+    (order,) = compare_peers("c", [], [], theirs, ours).orders
+    assert order.theirs == ("pipe", "udp", "posix-queue")
+    assert order.ours == ("pipe", "posix-queue", "udp")
+    assert (order.alike, order.pairs) == (2, 3)
+
+
+def test_a_report_of_ipc_says_how_they_are_measured_where_they_were_not(tmp_path: Path) -> None:
+    cell = {"host": "lab-2", "variant": "", "tool": "ipc", "concurrency": 1}
+    arms = {"tcp": 1.0, "unix-stream": 2.0}
+    add_campaign(
+        tmp_path,
+        Campaign(cells=(cell,), arms=arms, histograms=False, experiment="ipc"),
+    )
+    found = analyse(open_dataset(tmp_path), "ipc")
+    assert found.agreement is None
+    assert "make lab experiment=ipc-peers" in render(found, tables(found))
+    peers = beside(
+        [said(found, GETS, "redis-unix", "redis-tcp", 1.5)],
+        [said(found, TRIPS, "unix-stream", "tcp", 1.2)],
+    )
+    found = dataclasses.replace(found, agreement=peers)
+    page = render(found, tables(found))
+    assert "does not agree" in page
+    assert tables(found)["agreement"]["agrees"].tolist() == [False]
