@@ -50,6 +50,7 @@ from collector.campaign.scaling import Scaling
 from collector.campaign.stopping import Precise, due
 from collector.parse import TOOLS, Load
 from collector.plan.inventory import Inventory
+from collector.plan.jobfile import declared_variables
 from collector.plan.model import Block
 from collector.plan.tools import warmup_s
 
@@ -78,6 +79,7 @@ class Engine:
     ) -> None:  # fmt: skip
         self.campaign = campaign
         self.plan = campaign.plan
+        self._root = root
         self.events = events
         self._inventory = inventory
         self._program = program
@@ -143,10 +145,10 @@ class Engine:
     def _start(self, stack: ExitStack) -> None:
         topology = {name for block in self._blocks for name in _ends(block)}
         load = {block.load_host for block in self._blocks}
-        if any(block.peer for block in self._blocks):
+        if self._meshed():
             self._mesh.check()
         self._cluster.check(dict.fromkeys(sorted(topology), "runs the topologies"))
-        asking = {self._asking()} if any(block.peer for block in self._blocks) else set()
+        asking = {self._asking()} if self._meshed() else set()
         for name in sorted(topology | load | asking):
             host = self._inventory.hosts[name]
             own = set(host.cpus) & os.sched_getaffinity(0)
@@ -237,18 +239,25 @@ class Engine:
             self.campaign.record(number, attempt, problem or "whole", bool(problem), {})
 
     def _prove(self) -> None:
-        """Try what the mesh promises, once a campaign of topologies that span two hosts."""
-        spanning = [block for block in self._blocks if block.peer]
-        if not spanning or (self.campaign.folder / PROOFS).exists():
+        """Try what the mesh promises, once a campaign of topologies that go through it."""
+        if not self._meshed() or (self.campaign.folder / PROOFS).exists():
             return
         self.events.tell("deploy", "proofs: deploying four topologies, then trying seven claims")
-        block = spanning[0]
+        block = next(block for block in self._blocks if block.peer)
         observers = {name: self._observers[name] for name in _hosts(block)}
         prover = Prover(
             self.plan.campaign, self._place(block), self._inventory, self._mesh, self._deployer,
             observers, self._observers[self._asking()], self.events,
         )  # fmt: skip
         write_proofs(self.campaign.folder, self.plan.campaign, prover.prove())
+
+    def _meshed(self) -> bool:
+        """Whether topologies span two hosts, and their jobs know the mesh's authority."""
+        return any(block.peer for block in self._blocks) and any(
+            "mesh_ca" in declared_variables((self._root / arm.job).read_text())
+            for arm in self.plan.arms.values()
+            if arm.job
+        )
 
     def _asking(self) -> str:
         """The host from which proofs are asked: the first that generates load."""
@@ -373,6 +382,7 @@ class Engine:
         self, block: Block, attempt: int, bindings: dict[str, Any], preflight: dict[str, Any]
     ) -> dict[str, Any]:
         hosts = {}
+        rules = ask_all([self._observers[name] for name in _hosts(block)], "rules")
         for name in _hosts(block):
             host, facts = self._inventory.hosts[name], self._observers[name].facts
             hosts[name] = {
@@ -382,7 +392,7 @@ class Engine:
                 "emulated": host.emulated,
                 "untested": self._seen.untested(host),
                 "cpus": facts["cpus"],
-                "environment": facts["environment"],
+                "environment": {**facts["environment"], "netfilter": rules[name]["rules"]},
             }
         profile, load = self.plan.profile, block.load
         return {

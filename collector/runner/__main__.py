@@ -1,6 +1,6 @@
 """The program on a host: reads requests, answers each with one line; events come between.
 
-Requests (``do``): hello, containers, images, snapshot, called, foreign, probe, prove, trace,
+Requests (``do``): hello, containers, images, rules, snapshot, called, foreign, probe, prove, trace,
 traced, tool, lock, block, held, forget.
 An answer is ``{"event": "answer", ...}`` or ``{"event": "failed", "reason": ...}``.
 """
@@ -24,6 +24,7 @@ from collector.runner.link import Lapsed, Link, said_by
 
 LIST_CONTAINERS: Final = ("sudo", "-n", "/usr/local/lib/socklab/list-containers")
 LIST_IMAGES: Final = ("sudo", "-n", "/usr/local/lib/socklab/list-images")
+LIST_RULES: Final = ("sudo", "-n", "/usr/local/lib/socklab/list-rules")
 PROVE: Final = ("sudo", "-n", "/usr/local/lib/socklab/prove")
 TRACED_S: Final = 15.0
 Answer = dict[str, Any]
@@ -74,6 +75,13 @@ class Host:
         if listed.returncode != 0:
             raise RuntimeError(f"list-images: {listed.stderr.strip()}")
         return {"images": json.loads(listed.stdout)}
+
+    def rules(self, order: Mapping[str, Any]) -> Answer:
+        """Count netfilter's rules, by table; null where nobody can say."""
+        listed = said_by(LIST_RULES)
+        if listed.returncode != 0:
+            raise RuntimeError(f"list-rules: {listed.stderr.strip()}")
+        return {"rules": json.loads(listed.stdout)}
 
     def snapshot(self, order: Mapping[str, Any]) -> Answer:
         """Read every counter."""
@@ -210,8 +218,8 @@ def serve(link: Link, host: Host) -> None:
     actions: dict[str, Callable[[Mapping[str, Any]], Answer]] = {
         name: getattr(host, name)
         for name in (
-            "hello", "containers", "images", "snapshot", "called", "foreign", "probe", "prove",
-            "trace", "traced", "tool", "lock", "block", "held", "forget",
+            "hello", "containers", "images", "rules", "snapshot", "called", "foreign", "probe",
+            "prove", "trace", "traced", "tool", "lock", "block", "held", "forget",
         )
     }  # fmt: skip
     while True:

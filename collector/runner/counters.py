@@ -21,6 +21,7 @@ NET: Final = (
 )  # fmt: skip
 THREADS: Final = {1: "tasks", 2: "cgroup.threads"}
 SWITCHES: Final = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
+CONNTRACK: Final = PROC / "sys/net/netfilter/nf_conntrack_count"
 # Where the lab's own daemons live on a machine that is not the lab's alone.
 SERVICES: Final = ("nomad", "consul", "docker", "containerd", "docker-registry", "ssh")
 
@@ -188,6 +189,7 @@ def snapshot(
         "lab_cpu_ns": lab_cpu_ns(kind, containers),
         "frequency_khz": read_frequencies(cpus),
         "net": read_net(),
+        "conntrack": read_int(CONNTRACK),
         "cgroups": {
             one: {**read_cgroup(folders), "net": read_net(Path(folders.get("net", NOWHERE)))}
             for one, folders in containers.items()

@@ -11,12 +11,15 @@ from typing import Any, Final
 from collector.runner.counters import PROC, cgroup_version, read_text
 from collector.runner.link import said_by
 
+NETWORKS: Final = Path("/sys/class/net")
 VULNERABILITIES: Final = Path("/sys/devices/system/cpu/vulnerabilities")
 SYSCTLS: Final = (
     "net/core/somaxconn",
     "net/ipv4/tcp_tw_reuse",
     "net/ipv4/ip_local_port_range",
     "net/ipv4/tcp_congestion_control",
+    "net/netfilter/nf_conntrack_max",
+    "net/bridge/bridge-nf-call-iptables",
     "kernel/randomize_va_space",
 )
 
@@ -56,6 +59,12 @@ def environment(cpus: list[int]) -> dict[str, Any]:
         "memory_total": next(iter((read_text(PROC / "meminfo") or "").splitlines()), None),
         "sysctl": {name: _first(PROC / "sys" / name) for name in SYSCTLS},
         "nofile": _limit("Max open files"),
+        # But for those that come and go with every container.
+        "mtu": {
+            one.name: _first(one / "mtu")
+            for one in sorted(NETWORKS.glob("*"))
+            if not one.name.startswith("veth")
+        },
         "cgroup_version": cgroup_version(),
         "os_release": _os_release(),
         "packages_sha256": _sha256(Path("/usr/share/socklab/packages.tsv")),

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -81,9 +82,9 @@ def assert_tidy(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def serving(program: Path, directory: Path) -> Iterator[subprocess.Popen[str]]:
+def serving(program: Path, place: Path | str, *within: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [program, "serve", directory], stderr=subprocess.PIPE, text=True
+        [*within, program, "serve", place], stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             yield process
@@ -303,7 +304,7 @@ def test_a_measuring_end_waits_for_the_serving_one(program: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "expected measure MECHANISM DIRECTORY"),
+        ((), "expected measure MECHANISM PLACE"),
         (("measure", "telepathy", "/tmp", "--latency", "1"), "telepathy: no such mechanism"),
         (("measure", "pipe", "/tmp"), "nothing to measure"),
         (("measure", "pipe", "/tmp", "--latency", "0"), "from 1 to 1048576, not '0'"),
@@ -312,6 +313,10 @@ def test_a_measuring_end_waits_for_the_serving_one(program: Path, tmp_path: Path
         (("measure", "pipe", "/tmp", "--latency", "1", "--time", "soon"), "seconds from 0.01"),
         (("measure", "pipe", "/tmp", "--latency", "1", "--cpus", "0,1"), "only with --fork"),
         (("measure", "pipe", "/tmp", "--latency", "1", "--fork", "--cpus", "0"), "MEASURING,SERV"),
+        (("measure", "tcp", "tcp:lab-2:7000", "--latency", "1"), "with an IPv4 address and a port"),
+        (("measure", "tcp", "tcp:127.0.0.1:65535", "--latency", "1"), "a port from 1 to 65534"),
+        (("measure", "tcp", "tcp:127.0.0.1:7000", "--fork", "--latency", "1"), "a directory"),
+        (("serve", "tcp:127.0.0.1"), "expected tcp:ADDRESS:PORT"),
     ],
 )
 def test_bad_arguments_are_refused(program: Path, arguments: tuple[str, ...], said: str) -> None:
@@ -346,3 +351,97 @@ def test_a_cpu_that_is_not_there_is_refused_with_its_errno(program: Path, tmp_pa
         program, "pipe", str(tmp_path), "--fork", "--cpus", "1000,0", "--latency", "1", code=3
     )
     assert (only["call"], only["errno"]) == ("sched_setaffinity", "EINVAL")
+
+
+@pytest.fixture
+def far() -> str:
+    """A place for a meeting over the loopback's TCP: two free ports, one after the other."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as first:
+            port: int = first.getsockname()[1]
+            with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port + 1)):
+                return f"tcp:127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("mechanism", ["tcp", "udp"])
+def test_over_a_network_two_mechanisms_are_measured_one_run_after_another(
+    program: Path, far: str, mechanism: str
+) -> None:
+    with serving(program, far):
+        for _ in range(2):
+            asked = (mechanism, far, *SOME, "--connect")
+            opened, latency, small, _, connect, ended = measure(program, *asked)
+            assert opened["mechanism"] == mechanism
+            assert latency["count"] > 0
+            assert small["count"] > 0
+            assert connect["state"] == ("measured" if mechanism == "tcp" else "not_applicable")
+            assert ended == {"state": "ended"}
+
+
+def test_over_a_network_a_mechanism_of_one_host_is_refused(program: Path, far: str) -> None:
+    with serving(program, far):
+        (only,) = measure(program, "pipe", far, "--latency", "1", code=1)
+    assert only["text"] == "pipe works on one host only; meet in a directory"
+
+
+@pytest.mark.parametrize("killed", ["serving", "measuring"])
+@pytest.mark.parametrize("mechanism", ["tcp", "udp"])
+def test_over_a_network_who_is_left_ends_soon(
+    program: Path, far: str, mechanism: str, killed: str
+) -> None:
+    with (
+        serving(program, far) as server,
+        subprocess.Popen(
+            [program, "measure", mechanism, far, "--time", "30", "--latency", "64"],
+            stdout=subprocess.PIPE, text=True,
+        ) as client,
+    ):  # fmt: skip
+        time.sleep(0.15)
+        if killed == "serving":
+            server.kill()
+            output = client.communicate(timeout=WAIT_S)[0]
+            assert client.returncode == 1
+            assert json.loads(output.splitlines()[-1])["state"] == "failed"
+        else:
+            client.kill()
+            assert server.stderr is not None
+            assert json.loads(server.stderr.readline())["command"] == "serve"
+            measure(program, mechanism, far, *SOME)
+
+
+@pytest.fixture
+def cut() -> Iterator[tuple[str, str]]:
+    """Two network namespaces with a cable between them, by name."""
+    ends = (f"sl-ipc-a{os.getpid()}", f"sl-ipc-b{os.getpid()}")
+    script = """
+        ip netns add $0; ip netns add $1
+        ip -n $0 link add end type veth peer name end netns $1
+        ip -n $0 address add 198.18.200.1/30 dev end; ip -n $1 address add 198.18.200.2/30 dev end
+        ip -n $0 link set end up; ip -n $1 link set end up"""
+    try:
+        subprocess.run(["sh", "-euc", script, *ends], check=True)
+        yield ends
+    finally:
+        for end in ends:
+            subprocess.run(["ip", "netns", "delete", end], check=False)
+
+
+@pytest.mark.parametrize("program", ["plain"], indirect=True)
+def test_a_network_that_falls_silent_ends_both_in_time(program: Path, cut: tuple[str, str]) -> None:
+    here, there = cut
+    place = "tcp:198.18.200.2:7000"
+    with (
+        serving(program, place, "ip", "netns", "exec", there) as server,
+        subprocess.Popen(
+            ["ip", "netns", "exec", here, program, "measure", "tcp", place, "--time", "1",
+             "--latency", "64"],
+            stdout=subprocess.PIPE, text=True,
+        ) as client,
+    ):  # fmt: skip
+        time.sleep(0.5)
+        subprocess.run(["ip", "-n", there, "link", "set", "end", "down"], check=True)
+        output = client.communicate(timeout=WAIT_S)[0]
+        assert client.returncode == 1
+        assert json.loads(output.splitlines()[-1])["state"] == "failed"
+        assert server.stderr is not None
+        assert json.loads(server.stderr.readline())["command"] == "serve"

@@ -3,6 +3,7 @@
 #include "ipc.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +38,7 @@ void channel_init(struct channel *channel, const struct mechanism *mechanism, en
     channel->mechanism = mechanism;
     channel->role = role;
     channel->directory = directory;
+    channel->far = place_far(directory, &(struct sockaddr_in){0});
     channel->in = channel->out = channel->listener = -1;
     for (int i = 0; i < MOST_PASSED; i++)
         channel->passed[i] = -1;

@@ -1,11 +1,11 @@
 /*
  * What the parts of ipc share. README of the program: main.c.
  *
- * A mechanism is a way for two processes of one host to talk. It is opened in three steps, so that
+ * A mechanism is a way for two processes to talk. It is opened in three steps, so that
  * both ends may be in containers of their own: the serving end prepares what the other will open,
  * the measuring end opens it, the serving end completes. In between they talk over the meeting, a
- * Unix socket in a directory that both see; descriptors that have no name are passed over it. No
- * measured byte passes the meeting.
+ * Unix socket in a directory that both see; descriptors that have no name are passed over it. Where
+ * a network is between them, the meeting is a TCP connection. No measured byte passes it.
  */
 #ifndef IPC_H
 #define IPC_H
@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define IPC_VERSION "1.0.0"
+#define IPC_VERSION "1.1.0"
 
 enum {
     MEASURED = 0, /* exit codes */
@@ -42,6 +42,7 @@ struct mechanism {
     int family, type;   /* of sockets */
     bool abstract;      /* a name that is no file */
     bool spins;         /* of shared memory: never sleeps */
+    bool travels;       /* works over a network, too */
 
     bool (*prepare)(struct channel *); /* serving end */
     bool (*open)(struct channel *);    /* measuring end */
@@ -61,7 +62,8 @@ struct ring;
 struct channel {
     const struct mechanism *mechanism;
     enum role role;
-    const char *directory;
+    const char *directory; /* or the place of a meeting over a network */
+    bool far;              /* a network is between the ends */
     int in, out, listener;
     int passed[MOST_PASSED], passed_count;
     bool keeps_passed;  /* after they were passed */
@@ -120,10 +122,12 @@ struct letter {
     char call[32], text[160];
 };
 
-bool meeting_listen(const char *directory, int *fd);
+struct sockaddr_in;
+bool place_far(const char *place, struct sockaddr_in *address); /* tcp:ADDRESS:PORT, no directory */
+bool meeting_listen(const char *place, int *fd);
 bool meeting_accept(int listener, int *fd);
-bool meeting_join(const char *directory, int *fd);
-void meeting_forget(const char *directory);
+bool meeting_join(const char *place, int *fd);
+void meeting_forget(const char *place);
 void signals_begin(void);
 bool told_to_stop(void); /* by SIGTERM or SIGINT */
 void meeting_begin(int fd);

@@ -1,17 +1,18 @@
 /*
- * ipc: what it costs two processes of one host to talk, mechanism by mechanism.
+ * ipc: what it costs two processes to talk, mechanism by mechanism.
  *
  *   gcc -std=c11 -O2 -Wall -Wextra -Werror -o ipc *.c
  *
- *   ipc measure MECHANISM DIRECTORY [--fork] [--cpus MEASURING,SERVING] [--time S]
+ *   ipc measure MECHANISM PLACE [--fork] [--cpus MEASURING,SERVING] [--time S]
  *               [--latency SIZES] [--throughput SIZES] [--connect]
- *   ipc serve DIRECTORY
+ *   ipc serve PLACE
  *   ipc list
  *   ipc clean DIRECTORY
  *
  * The serving end is another process, `ipc serve` in another container if one likes, or with --fork
- * a child of the measuring one. They meet in DIRECTORY, an empty one of their own, which both must
- * see; `list` says what else the two must share for a mechanism.
+ * a child of the measuring one. They meet in PLACE, an empty directory of their own, which both must
+ * see; `list` says what else the two must share for a mechanism. TCP and UDP need not be on one host:
+ * PLACE is then tcp:ADDRESS:PORT, the serving end's, which uses the port after it, too.
  *
  * SIZES are bytes of a message, separated by commas. The cells (a mode and a size each) share --time
  * seconds among them, those that the mechanism has; each takes a tenth more before, as warm-up.
@@ -33,6 +34,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -123,6 +125,8 @@ static bool open_serving(struct channel *channel, struct letter *letter)
     const struct mechanism *mechanism = mechanism_at(index);
     if (!mechanism)
         return went_wrong("no mechanism has the number %" PRIu64, index);
+    if (channel->far && !mechanism->travels)
+        return went_wrong("%s works on one host only; meet in a directory", mechanism->name);
     channel->mechanism = mechanism;
     if (mechanism->forget) /* of a run that was killed */
         mechanism->forget(channel->directory);
@@ -477,7 +481,7 @@ static struct asked read_asked(int argc, char **argv)
             exit(USAGE);
         }
     if (argc - optind != 2)
-        refuse("measure: expected MECHANISM and DIRECTORY");
+        refuse("measure: expected MECHANISM and PLACE");
     asked.mechanism = mechanism_named(argv[optind]);
     asked.directory = argv[optind + 1];
     if (!asked.mechanism)
@@ -497,6 +501,16 @@ static const char *a_directory(const char *path)
     return path;
 }
 
+static const char *a_place(const char *text)
+{
+    struct sockaddr_in far;
+    if (place_far(text, &far))
+        return text;
+    if (strncmp(text, "tcp:", 4) == 0)
+        refuse("%s: expected tcp:ADDRESS:PORT with an IPv4 address and a port from 1 to 65534", text);
+    return a_directory(text);
+}
+
 static void list(void)
 {
     const struct mechanism *one;
@@ -511,11 +525,12 @@ int main(int argc, char **argv)
     signals_begin();
     if (strcmp(command, "measure") == 0) {
         struct asked asked = read_asked(argc - 1, argv + 1);
-        a_directory(asked.directory);
+        if (a_place(asked.directory) && asked.forks)
+            a_directory(asked.directory);
         return measure(&asked);
     }
     if (strcmp(command, "serve") == 0 && argc == 3)
-        return serve(a_directory(argv[2]));
+        return serve(a_place(argv[2]));
     if (strcmp(command, "list") == 0 && argc == 2) {
         list();
         return MEASURED;
@@ -525,5 +540,5 @@ int main(int argc, char **argv)
         meeting_forget(argv[2]);
         return MEASURED;
     }
-    refuse("expected measure MECHANISM DIRECTORY, serve DIRECTORY, list, or clean DIRECTORY");
+    refuse("expected measure MECHANISM PLACE, serve PLACE, list, or clean DIRECTORY");
 }

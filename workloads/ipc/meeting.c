@@ -1,16 +1,21 @@
 /*
  * The meeting: a Unix seqpacket socket, DIRECTORY/meeting, over which the ends agree on what comes
- * next and pass descriptors; and the patience of every wait. A tick every 0.2 s interrupts whatever
+ * next and pass descriptors, or a TCP connection where a network is between them; and the patience
+ * of every wait. A tick every 0.2 s interrupts whatever
  * call an end is in. It then looks whether the other is still there and whether the time is over,
  * so that a killed peer is noticed in every mechanism, those included that never say so.
  */
 #define _GNU_SOURCE
 #include "ipc.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -21,7 +26,15 @@
 enum { MAGIC = 0x534c4950, TICK_US = 200000, JOIN_S = 10 };
 static const uint64_t GRACE_NS = 10000000000u; /* beyond a cell's own time */
 
-static int meeting = -1;
+static const char FAR[] = "tcp:";
+
+union meeting_address {
+    struct sockaddr any;
+    struct sockaddr_un near;
+    struct sockaddr_in far;
+};
+
+static int meeting = -1, meeting_type;
 static volatile sig_atomic_t tick, told_to_end;
 static uint64_t deadline_ns; /* 0: wait for ever */
 
@@ -41,38 +54,79 @@ static void on_end(int number)
     alarm(1);
 }
 
-static bool address_of(const char *directory, struct sockaddr_un *address)
+bool place_far(const char *place, struct sockaddr_in *address)
 {
-    char path[NAME_BYTES];
-    if (!path_in(directory, "meeting", path))
+    char host[INET_ADDRSTRLEN], *end;
+    const char *port = strrchr(place, ':');
+    size_t scheme = strlen(FAR), bytes = port ? (size_t)(port - place) : 0;
+    if (strncmp(place, FAR, scheme) != 0 || bytes <= scheme || bytes - scheme >= sizeof host)
         return false;
+    memcpy(host, place + scheme, bytes - scheme);
+    host[bytes - scheme] = 0;
+    long number = strtol(port + 1, &end, 10);
     memset(address, 0, sizeof *address);
-    address->sun_family = AF_UNIX;
-    memcpy(address->sun_path, path, sizeof path);
-    return true;
+    address->sin_family = AF_INET;
+    address->sin_port = htons((uint16_t)number);
+    return end != port + 1 && !*end && number >= 1 && number < UINT16_MAX &&
+           inet_pton(AF_INET, host, &address->sin_addr) == 1;
 }
 
-bool meeting_listen(const char *directory, int *fd)
+static socklen_t address_of(const char *place, union meeting_address *address)
 {
-    struct sockaddr_un address;
-    if (!address_of(directory, &address))
+    memset(address, 0, sizeof *address);
+    if (place_far(place, &address->far))
+        return sizeof address->far;
+    if (!path_in(place, "meeting", address->near.sun_path))
+        return 0;
+    address->near.sun_family = AF_UNIX;
+    return sizeof address->near;
+}
+
+static int meeting_socket(const union meeting_address *address)
+{
+    int on = 1, type = address->any.sa_family == AF_UNIX ? SOCK_SEQPACKET : SOCK_STREAM;
+    int fd = socket(address->any.sa_family, type | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        refused("socket", NULL);
+    else if (address->any.sa_family == AF_INET &&
+             (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
+              setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0))
+        refused("setsockopt", NULL);
+    return fd;
+}
+
+bool meeting_listen(const char *place, int *fd)
+{
+    union meeting_address address;
+    socklen_t bytes = address_of(place, &address);
+    if (!bytes || (*fd = meeting_socket(&address)) < 0)
         return false;
-    *fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (*fd < 0)
-        return refused("socket", NULL);
-    unlink(address.sun_path);
+    bool near = address.any.sa_family == AF_UNIX;
+    if (near)
+        unlink(address.near.sun_path);
     /* Another user's client must be able to come: the directory says who may. */
-    if (bind(*fd, (struct sockaddr *)&address, sizeof address) != 0 ||
-        chmod(address.sun_path, 0666) != 0 || listen(*fd, 4) != 0)
-        return refused("bind", "a directory that this user may write");
+    if (bind(*fd, &address.any, bytes) != 0 ||
+        (near && chmod(address.near.sun_path, 0666) != 0) || listen(*fd, 4) != 0)
+        return refused("bind", near ? "a directory that this user may write"
+                                    : "an address of this host, and a free port");
     return true;
 }
 
-void meeting_forget(const char *directory)
+void meeting_forget(const char *place)
 {
-    struct sockaddr_un address;
-    if (address_of(directory, &address))
-        unlink(address.sun_path);
+    union meeting_address address;
+    if (address_of(place, &address) && address.any.sa_family == AF_UNIX)
+        unlink(address.near.sun_path);
+}
+
+/* A network may swallow an end without a word, and the next one is to be served. */
+static void notice_silence(int fd)
+{
+    int on = 1, seconds = 2, probes = 3;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
 }
 
 bool meeting_accept(int listener, int *fd)
@@ -83,25 +137,35 @@ bool meeting_accept(int listener, int *fd)
         if (*fd < 0 && errno != EINTR)
             return refused("accept", NULL);
     }
+    if (*fd >= 0)
+        notice_silence(*fd); /* does nothing to a Unix socket's */
     return *fd >= 0;
 }
 
-/* The serving end may still be starting. */
-bool meeting_join(const char *directory, int *fd)
+/* The serving end, or the way to it, may still be starting. A socket that was refused once is not
+   used again: what its next connect() says is not the same everywhere. */
+bool meeting_join(const char *place, int *fd)
 {
-    struct sockaddr_un address;
-    if (!address_of(directory, &address))
-        return false;
-    *fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (*fd < 0)
-        return refused("socket", NULL);
+    union meeting_address address;
+    socklen_t bytes = address_of(place, &address);
     uint64_t until = now_ns() + JOIN_S * 1000000000ull;
-    while (connect(*fd, (struct sockaddr *)&address, sizeof address) != 0) {
-        if ((errno != ENOENT && errno != ECONNREFUSED && errno != EINTR) || now_ns() > until)
-            return refused("connect", "a serving end in this directory: ipc serve DIRECTORY");
+    if (!bytes)
+        return false;
+    patience_begin(0);
+    while ((*fd = meeting_socket(&address)) >= 0 && connect(*fd, &address.any, bytes) != 0) {
+        bool passes = errno == ENOENT || errno == ECONNREFUSED || errno == EINTR ||
+                      errno == EHOSTUNREACH || errno == ENETUNREACH || errno == ETIMEDOUT;
+        if (!passes || now_ns() > until || told_to_end) {
+            refused("connect", "a serving end at this place: ipc serve PLACE");
+            close(*fd);
+            *fd = -1;
+            break;
+        }
+        close(*fd);
         poll(NULL, 0, 20);
     }
-    return true;
+    patience_end();
+    return *fd >= 0;
 }
 
 /* Without SA_RESTART: calls are to return. */
@@ -121,7 +185,9 @@ bool told_to_stop(void)
 
 void meeting_begin(int fd)
 {
+    socklen_t bytes = sizeof meeting_type;
     meeting = fd;
+    getsockopt(fd, SOL_SOCKET, SO_TYPE, &meeting_type, &bytes);
 }
 
 void patience_begin(uint64_t time_ns)
@@ -207,12 +273,13 @@ bool meeting_send(struct letter *letter, const int *passed, int passed_count)
         head->cmsg_len = CMSG_LEN(bytes);
         memcpy(CMSG_DATA(head), passed, bytes);
     }
-    while (sendmsg(meeting, &message, MSG_NOSIGNAL) < 0)
+    ssize_t sent; /* whole: a letter is far smaller than what the kernel buffers */
+    while ((sent = sendmsg(meeting, &message, MSG_NOSIGNAL)) < 0)
         if (errno != EINTR)
             return errno == EPIPE ? went_wrong("the other end is gone") : refused("sendmsg", NULL);
         else if (!go_on())
             return false;
-    return true;
+    return sent == sizeof *letter || went_wrong("a letter was sent in part");
 }
 
 /* Tells the other end of this one's trouble. */
@@ -225,25 +292,27 @@ void meeting_refuse(void)
     meeting_send(&letter, NULL, 0);
 }
 
-/* The letters of an older or newer program have another size or magic. */
-bool meeting_receive(struct letter *letter, enum word expected, int *passed, int *passed_count)
+/* What there is to read, at most so many bytes, and the descriptors that come with it. */
+static ssize_t receive_some(void *data, size_t bytes, int *passed, int *passed_count)
 {
     union {
         char bytes[CMSG_SPACE(sizeof(int) * MOST_PASSED)];
         struct cmsghdr aligned;
     } control;
-    struct iovec part = {letter, sizeof *letter};
+    struct iovec part = {data, bytes};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
                              .msg_controllen = sizeof control.bytes};
     ssize_t got;
     while ((got = recvmsg(meeting, &message, MSG_CMSG_CLOEXEC)) < 0)
-        if (errno != EINTR)
-            return errno == ECONNRESET ? went_wrong("the other end is gone")
-                                       : refused("recvmsg", NULL);
-        else if (!go_on())
-            return false;
-    if (got == 0)
-        return went_wrong("the other end is gone");
+        if (errno != EINTR) {
+            if (errno == ECONNRESET)
+                went_wrong("the other end is gone");
+            else
+                refused("recvmsg", NULL);
+            return -1;
+        } else if (!go_on()) {
+            return -1;
+        }
     for (struct cmsghdr *head = CMSG_FIRSTHDR(&message); head; head = CMSG_NXTHDR(&message, head)) {
         int count = (int)((head->cmsg_len - CMSG_LEN(0)) / sizeof(int));
         for (int i = 0; i < count; i++) {
@@ -255,6 +324,22 @@ bool meeting_receive(struct letter *letter, enum word expected, int *passed, int
                 close(fd);
         }
     }
+    if (got == 0)
+        went_wrong("the other end is gone");
+    return got;
+}
+
+/* The letters of an older or newer program have another size or magic. A packet is a letter; of a
+   stream's bytes, those of a letter are waited for. */
+bool meeting_receive(struct letter *letter, enum word expected, int *passed, int *passed_count)
+{
+    size_t got = 0;
+    do {
+        ssize_t more = receive_some((char *)letter + got, sizeof *letter - got, passed, passed_count);
+        if (more <= 0)
+            return false;
+        got += (size_t)more;
+    } while (meeting_type == SOCK_STREAM && got < sizeof *letter);
     if (got != sizeof *letter || letter->magic != MAGIC)
         return went_wrong("the other end is another version of ipc");
     if (letter->word == NO)

@@ -1,6 +1,6 @@
 /*
  * Sockets: Unix stream, datagram, sequenced packets, an abstract name, a pair; TCP and UDP over the
- * loopback; vsock from the machine to itself. Buffers are the kernel's own, which is what an
+ * loopback or a network; vsock from the machine to itself. Buffers are the kernel's own, which is what an
  * application gets that sets none. TCP has TCP_NODELAY: a small message is not held back.
  */
 #define _GNU_SOURCE
@@ -18,7 +18,7 @@
 
 #include <linux/vm_sockets.h>
 
-enum { BACKLOG = 128, UNIX_OVERHEAD = 32, UDP_MOST = 65507 };
+enum { BACKLOG = 128, UNIX_OVERHEAD = 32, UDP_MOST = 65507, KNOCKS = 3 };
 
 static const char *const ENDS[] = {"socket-serves", "socket-measures"};
 
@@ -29,11 +29,17 @@ union address {
     struct sockaddr_vm machine;
 };
 
-/* Address of the end `role`; `port` for families that have them, 0 to be given one. */
+/* Address of the end `role`; `port` for families that have them, 0 to be given one. Over a network
+   the serving end has the port after its meeting's, so that both can be published. */
 static socklen_t address_of(const struct channel *channel, enum role role, uint32_t port,
                             union address *address)
 {
     memset(address, 0, sizeof *address);
+    if (channel->far) {
+        place_far(channel->directory, &address->internet);
+        address->internet.sin_port = htons((uint16_t)(ntohs(address->internet.sin_port) + 1));
+        return sizeof address->internet;
+    }
     address->any.sa_family = (sa_family_t)channel->mechanism->family;
     if (channel->mechanism->family == AF_INET) {
         address->internet.sin_port = htons((uint16_t)port);
@@ -72,6 +78,8 @@ static const char *allows(const struct channel *channel)
 {
     if (channel->mechanism->family == AF_VSOCK)
         return "the kernel module vsock_loopback, and a seccomp profile that allows AF_VSOCK";
+    if (channel->far)
+        return "a way to the serving end, for its meeting's port and the next one";
     if (channel->mechanism->family == AF_INET)
         return "a network namespace with its loopback up, the same for both ends";
     return channel->mechanism->abstract ? "the same network namespace for both ends"
@@ -105,8 +113,12 @@ static bool bound(struct channel *channel, int fd)
     socklen_t bytes = address_of(channel, channel->role,
                                  channel->mechanism->family == AF_VSOCK ? VMADDR_PORT_ANY : 0,
                                  &address);
+    int on = 1;
     if (!bytes)
         return false;
+    /* The port of an earlier run's connection may still be waiting. */
+    if (channel->far && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0)
+        return refused("setsockopt", NULL);
     if (bind(fd, &address.any, bytes) != 0)
         return refused("bind", allows(channel));
     if (channel->mechanism->family == AF_UNIX && !channel->mechanism->abstract &&
@@ -204,14 +216,37 @@ static bool binds(struct channel *channel)
     return fd >= 0 && bound(channel, fd) && settled(channel, fd);
 }
 
+/* Over a network the serving end answers to whoever knocks: an address may be translated on the
+   way. A knock is empty, as no message is, so one that comes late is passed over. */
+static bool joins_knocking(struct channel *channel)
+{
+    union address address;
+    socklen_t bytes = sizeof address;
+    while (recvfrom(channel->in, NULL, 0, 0, &address.any, &bytes) < 0)
+        if (errno != EINTR)
+            return refused("recvfrom", allows(channel));
+        else if (!go_on())
+            return false;
+    return joined_to(channel, channel->in, &address, bytes);
+}
+
+static bool knocks(struct channel *channel)
+{
+    for (int i = 0; i < KNOCKS; i++)
+        if (send(channel->out, NULL, 0, MSG_NOSIGNAL) < 0 && errno != EINTR && errno != ECONNREFUSED)
+            return refused("send", allows(channel));
+    return true;
+}
+
 static bool joins_other(struct channel *channel)
 {
-    return joined(channel, channel->in);
+    return channel->far ? joins_knocking(channel) : joined(channel, channel->in);
 }
 
 static bool binds_and_joins(struct channel *channel)
 {
-    return binds(channel) && joins_other(channel);
+    return channel->far ? joins(channel) && knocks(channel)
+                        : binds(channel) && joins_other(channel);
 }
 
 static bool makes_pair(struct channel *channel)
@@ -314,9 +349,9 @@ const struct mechanism SOCKETS[] = {
     {.name = "unix-abstract", .shares = "network", .family = AF_UNIX, .abstract = true, LISTENING,
      STREAM},
     {.name = "socketpair", .shares = "", .family = AF_UNIX, PAIR, STREAM},
-    {.name = "tcp", .shares = "network", .family = AF_INET, LISTENING, STREAM},
+    {.name = "tcp", .shares = "network", .family = AF_INET, .travels = true, LISTENING, STREAM},
     {.name = "udp", .shares = "network", .family = AF_INET, .type = SOCK_DGRAM, .loses = true,
-     BINDING, PACKETS},
+     .travels = true, BINDING, PACKETS},
     {.name = "vsock", .shares = "network", .family = AF_VSOCK, LISTENING, STREAM},
     {.name = NULL},
 };

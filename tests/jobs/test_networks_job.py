@@ -1,0 +1,135 @@
+"""``jobs/networks.nomad.hcl``: which network each end has, and where one finds the other."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import nomadjob
+import pytest
+from nomadjob import ROOT
+
+JOB: Final = ROOT / "jobs" / "networks.nomad.hcl"
+GIVEN: Final = {**nomadjob.images("ipc"), "port": 12008}
+PEER: Final = {"peer": "lab-3", "peer_address": "198.18.0.13"}
+
+
+def render(network: str, **variables: object) -> dict[str, Any]:
+    return nomadjob.render(JOB, {**GIVEN, "network": network, **variables})
+
+
+def tasks(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {task["Name"]: task for group in job["TaskGroups"] for task in group["Tasks"]}
+
+
+def command(job: dict[str, Any], script: str = "local/load") -> str:
+    (found,) = [one for one in tasks(job)["load"]["Templates"] if one["DestPath"] == script]
+    line: str = found["EmbeddedTmpl"].splitlines()[1]
+    return line
+
+
+@pytest.mark.parametrize(
+    ("network", "variables", "modes", "waits", "place"),
+    [
+        ("none", {}, ("none", "none"), "/alloc/tmp", "/alloc/tmp"),
+        ("host", {}, ("host", "host"), "tcp:127.0.0.1:12008", "tcp:127.0.0.1:12008"),
+        ("host", PEER, ("host", "host"), "tcp:198.18.0.13:12008", "tcp:198.18.0.13:12008"),
+        (
+            "bridge", {}, ("socklab", "socklab"), "tcp:0.0.0.0:12008",
+            "tcp:$(getent hosts serve.{{ env \"NOMAD_ALLOC_ID\" }} | cut -d ' ' -f 1):12008",
+        ),
+        (
+            "bridge", {"mtu": 9000}, ("socklab-9000", "socklab-9000"), "tcp:0.0.0.0:12008",
+            "tcp:$(getent hosts serve.{{ env \"NOMAD_ALLOC_ID\" }} | cut -d ' ' -f 1):12008",
+        ),
+        (
+            "published", {}, ("socklab", "host"), "tcp:0.0.0.0:12008",
+            'tcp:{{ env "NOMAD_HOST_ADDR_meet" }}',
+        ),
+        (
+            "published", PEER, ("socklab", "socklab"), "tcp:0.0.0.0:12008",
+            "tcp:198.18.0.13:12008",
+        ),
+        (
+            "macvlan", {}, ("socklab-macvlan", "socklab-macvlan"), "tcp:0.0.0.0:12008",
+            "tcp:198.19.254.66:12008",
+        ),
+        (
+            "overlay", PEER, ("socklab-overlay", "socklab-overlay"), "tcp:0.0.0.0:12008",
+            "tcp:198.19.255.66:12008",
+        ),
+    ],
+)  # fmt: skip
+def test_each_network_has_its_two_ends(
+    network: str, variables: dict[str, object], modes: tuple[str, str], waits: str, place: str
+) -> None:
+    job = render(network, **variables)
+    found = tasks(job)
+    assert (
+        found["serve"]["Config"]["network_mode"],
+        found["load"]["Config"]["network_mode"],
+    ) == modes
+    assert found["serve"]["Config"]["args"] == ["serve", waits]
+    assert f' "{place}" ' in command(job)
+    assert f' "{place}" ' in command(job, "local/ready")
+    for task in found.values():
+        assert task["Config"]["cap_drop"] == ["all"]
+        assert task["Config"]["readonly_rootfs"] is True
+
+
+@pytest.mark.parametrize("network", ["host", "published", "macvlan", "overlay"])
+def test_two_hosts_have_an_end_each_the_measured_one_first(network: str) -> None:
+    job = render(network, **PEER)
+    near, far = job["TaskGroups"]
+    assert [task["Name"] for task in near["Tasks"]] == ["load"]
+    assert [task["Name"] for task in far["Tasks"]] == ["serve"]
+    assert [group["Constraints"][0]["RTarget"] for group in (near, far)] == ["lab-2", "lab-3"]
+
+
+def test_one_host_starts_what_serves_first() -> None:
+    (group,) = render("bridge")["TaskGroups"]
+    assert [task["Name"] for task in group["Tasks"]] == ["serve", "load"]
+    assert group["Tasks"][0]["Lifecycle"] == {"Hook": "prestart", "Sidecar": True}
+
+
+def test_only_a_published_end_has_ports_of_the_host() -> None:
+    for network in ("none", "host", "bridge", "macvlan", "overlay"):
+        job = render(network, **(PEER if network == "overlay" else {}))
+        assert all(group["Networks"] is None for group in job["TaskGroups"])
+    for variables in ({}, PEER):
+        job = render("published", **variables)
+        (group,) = [one for one in job["TaskGroups"] if one["Networks"]]
+        assert "serve" in [task["Name"] for task in group["Tasks"]]
+        (network_,) = group["Networks"]
+        ports = [(one["Label"], one["Value"], one["To"]) for one in network_["ReservedPorts"]]
+        assert ports == [("meet", 12008, 12008), ("data", 12009, 12009)]
+        assert tasks(job)["serve"]["Config"]["ports"] == ["meet", "data"]
+
+
+def test_deployments_that_are_up_at_once_have_addresses_of_their_own() -> None:
+    seen = set()
+    for port in range(12000, 12256, 4):
+        for task in tasks(render("overlay", port=port, **PEER)).values():
+            seen.add(task["Config"]["ipv4_address"])
+    assert len(seen) == 128
+
+
+def test_without_a_network_a_unix_socket_of_the_same_kind_stands_for_it() -> None:
+    assert " measure unix-stream " in command(render("none"))
+    assert " --connect " in command(render("none"))
+    assert " measure unix-datagram " in command(render("none", mechanism="udp"))
+    assert " --connect " not in command(render("none", mechanism="udp"))
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"network": "carrier-pigeon"}, "The network must be none"),
+        ({"network": "bridge", "mtu": 576}, "The mtu must be 1500"),
+        ({"network": "host", "mechanism": "sctp"}, "The mechanism must be tcp or udp"),
+        ({"network": "host", "port": 80}, "The port must be 12000"),
+    ],
+)
+def test_other_values_are_refused(variables: dict[str, object], message: str) -> None:
+    refused = nomadjob.attempt(JOB, (), {**GIVEN, **variables})
+    assert refused.returncode != 0
+    assert message in refused.stdout
