@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from conftest import Lab
+from test_hops import measured
 from test_measure import MINE, rows
 
 VSOCK = Path("/sys/module/vsock_loopback")
@@ -54,3 +55,15 @@ def test_mechanisms_are_measured_between_two_containers(lab: Lab) -> None:
     assert "unix-stream vs tcp" in shown
     page = lab.state / "results" / "report" / "mechanisms" / "report.html"
     assert "What could not be measured" in page.read_text()
+
+
+def test_programs_of_others_measure_the_same(lab: Lab) -> None:
+    campaign, runs = measured(lab, "ipc-peers")
+    assert len(runs) == 12
+    cells = rows(lab, "cells", campaign)
+    modes = {run["arm"]: {one["mode"] for one in cells if one["run"] == run["run"]} for run in runs}
+    assert modes["redis-unix"] == {"set", "get"}
+    assert modes["sockperf-udp"] == modes["perf-pipe"] == {"latency"}
+    assert modes["iperf3-tcp"] == {"throughput"}
+    assert modes["stress-ng-mq"] == {"mq"}
+    assert all(one["rate_per_s"] > 0 for one in cells)

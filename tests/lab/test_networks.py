@@ -1,0 +1,42 @@
+"""Networks between containers: every one carries both protocols, over real devices."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import Lab
+from test_hops import measured, reported
+from test_measure import MINE
+
+
+@pytest.fixture(scope="module")
+def networks(lab: Lab) -> None:
+    """What the hosts have for it, made by the experiment's own stage."""
+    lab.playbook("--tags", "workloads", "-e", f"experiment={MINE}/networks.yml")
+
+
+@pytest.mark.usefixtures("networks")
+def test_every_network_of_one_host_carries_both_protocols(lab: Lab) -> None:
+    _, runs = measured(lab, "networks")
+    assert len(runs) == 12
+    assert "bridge-9000" in reported(lab, "networks")
+
+
+@pytest.mark.usefixtures("networks")
+def test_between_hosts_too_and_the_overlay_is_vxlan(lab: Lab) -> None:
+    device = lab.on("lab-2", "ip", "-json", "-details", "link", "show", "socklab-vxlan")
+    (shown,) = json.loads(device.stdout)
+    assert shown["linkinfo"]["info_kind"] == "vxlan"
+    assert shown["master"] == "socklab1"
+    before = lab.on("lab-2", "cat", "/sys/class/net/socklab-vxlan/statistics/tx_packets").stdout
+    campaign, runs = measured(lab, "networks-hosts")
+    assert len(runs) == 10
+    after = lab.on("lab-2", "cat", "/sys/class/net/socklab-vxlan/statistics/tx_packets").stdout
+    assert int(after) - int(before) > 1000, "what the arm overlay sent went through it"
+    (block, *_) = sorted((lab.state / "results/campaigns" / campaign / "blocks").glob("*.jsonl"))
+    header, first, *_ = [json.loads(line)["body"] for line in block.read_text().splitlines()]
+    facts = header["hosts"]["lab-2"]["environment"]
+    assert facts["netfilter"]["nat"] > 0
+    assert int(facts["mtu"]["socklab-vxlan"]) == int(facts["mtu"]["eth0"]) - 50
+    assert first["before"]["lab-2"]["conntrack"] >= 0
