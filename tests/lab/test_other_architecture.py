@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from conftest import ARCH, Lab
+from conftest import ARCH, Lab, guest
 from test_measure import MINE, header, rows
 
 GUEST = {"aarch64": "lab-arm", "x86_64": "lab-x86"}[ARCH]
@@ -22,10 +22,7 @@ def both(lab: Lab, joining: Callable[[], None]) -> Lab:
 
 
 def on_guest(lab: Lab, *argv: str) -> str:
-    return lab.run(
-        "ssh", "-i", f"{lab.state}/ssh/id_ed25519", "-o", "BatchMode=yes",
-        "-o", f"UserKnownHostsFile={lab.state}/ssh/known_hosts", "root@198.18.64.41", *argv,
-    ).stdout  # fmt: skip
+    return lab.run(*guest(lab), *argv).stdout
 
 
 def test_it_is_a_machine_of_its_own(both: Lab) -> None:
