@@ -10,12 +10,12 @@ variable "id" {
 }
 
 variable "path" {
-  description = "Way between the services: call (functions of one process that hand over objects), encoded (the same, that hand over JSON), unix (sockets on the shared volume) and tcp-loopback (a container each, one network namespace), tcp-bridge (a container each, with namespaces of their own on the engine's bridge)."
+  description = "Way between the services: call (functions of one process that hand over objects), encoded (the same, that hand over JSON), unix (sockets on the shared volume) and tcp-loopback (a container each, one network namespace), tcp-bridge (a container each, with namespaces of their own on the engine's bridge), tcp-hosts (every second one on the other host, over the hosts' network)."
   type        = string
 
   validation {
-    condition     = contains(["call", "encoded", "unix", "tcp-loopback", "tcp-bridge"], var.path)
-    error_message = "The path must be call, encoded, unix, tcp-loopback or tcp-bridge."
+    condition     = contains(["call", "encoded", "unix", "tcp-loopback", "tcp-bridge", "tcp-hosts"], var.path)
+    error_message = "The path must be call, encoded, unix, tcp-loopback, tcp-bridge or tcp-hosts."
   }
 }
 
@@ -34,6 +34,41 @@ variable "node" {
   description = "Name of the Nomad node; a deployment never moves to another one."
   type        = string
   default     = "lab-2"
+}
+
+variable "node_address" {
+  description = "IPv4 address of that node, with tcp-hosts."
+  type        = string
+  default     = ""
+}
+
+variable "peer" {
+  description = "Name of the other node, with tcp-hosts."
+  type        = string
+  default     = ""
+}
+
+variable "peer_address" {
+  description = "IPv4 address of the other node, with tcp-hosts."
+  type        = string
+  default     = ""
+}
+
+variable "port" {
+  description = "First of four ports of both hosts that only this deployment uses, with tcp-hosts."
+  type        = number
+  default     = 12000
+}
+
+variable "fault" {
+  description = "What is wrong: none, slow (the last service waits 5 ms before it answers), failing (every second answer of the last is a 503), retried (the same, and every other service asks up to three times)."
+  type        = string
+  default     = "none"
+
+  validation {
+    condition     = contains(["none", "slow", "failing", "retried"], var.fault)
+    error_message = "The fault must be none, slow, failing or retried."
+  }
 }
 
 variable "image_chain" {
@@ -55,13 +90,24 @@ variable "memory_mb" {
 
 locals {
   bridged = var.path == "tcp-bridge"
+  spans   = var.path == "tcp-hosts"
   within  = contains(["call", "encoded"], var.path) ? var.services - 1 : 0
   count   = var.services - local.within
-  names   = [for number in range(local.count) : "service-${number}"]
+  last    = "service-${local.count - 1}"
+
+  # Over two hosts every second one is far, and each host has its part of the ports.
+  groups = local.spans && local.count > 1 ? ["chain", "far"] : ["chain"]
+  members = {
+    chain = [for number in range(local.count) : "service-${number}" if !local.spans || number % 2 == 0]
+    far   = [for number in range(local.count) : "service-${number}" if local.spans && number % 2 == 1]
+  }
+  nodes = { chain = var.node, far = var.peer }
+  at    = [for number in range(local.count) : "${number % 2 == 0 ? var.node_address : var.peer_address}:${var.port + floor(number / 2)}"]
 
   # Load comes over TCP to the first one, whatever is between the others.
   binds = {
     for number in range(local.count) : "service-${number}" =>
+    local.spans ? local.at[number] :
     number == 0 || local.bridged ? "0.0.0.0:${8000 + number}" :
     var.path == "unix" ? "unix:/alloc/tmp/service-${number}.sock" :
     "127.0.0.1:${8000 + number}"
@@ -69,6 +115,7 @@ locals {
   nexts = {
     for number in range(local.count) : "service-${number}" =>
     number == local.count - 1 ? "" :
+    local.spans ? "http://${local.at[number + 1]}/" :
     var.path == "unix" ? "unix:/alloc/tmp/service-${number + 1}.sock" :
     local.bridged ? "http://service-${number + 1}.${NOMAD_ALLOC_ID}:${8001 + number}/" :
     "http://127.0.0.1:${8001 + number}/"
@@ -80,11 +127,6 @@ job "chain" {
   type        = "service"
   datacenters = ["dc1"]
 
-  constraint {
-    attribute = "${node.unique.name}"
-    value     = var.node
-  }
-
   update {
     max_parallel      = 1
     health_check      = "task_states"
@@ -94,61 +136,80 @@ job "chain" {
     auto_revert       = false
   }
 
-  group "chain" {
-    count = 1
+  dynamic "group" {
+    for_each = local.groups
+    labels   = [group.value]
 
-    # A benchmark's allocation never silently moves or comes back as another one.
-    restart {
-      attempts = 0
-      mode     = "fail"
-    }
+    content {
+      count = 1
 
-    reschedule {
-      attempts  = 0
-      unlimited = false
-    }
-
-    disconnect {
-      lost_after = "1h"
-      replace    = false
-    }
-
-    network {
-      mode = local.bridged ? "host" : "bridge"
-
-      port "http" {
-        to = 8000
+      constraint {
+        attribute = "${node.unique.name}"
+        value     = local.nodes[group.value]
       }
-    }
 
-    dynamic "task" {
-      for_each = local.names
-      labels   = [task.value]
+      # A benchmark's allocation never silently moves or comes back as another one.
+      restart {
+        attempts = 0
+        mode     = "fail"
+      }
 
-      content {
-        driver = "docker"
+      reschedule {
+        attempts  = 0
+        unlimited = false
+      }
 
-        config {
-          image              = var.image_chain
-          image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
-          args               = ["--config", "/srv/socklab/gunicorn.conf.py", "service:app"]
-          network_mode       = local.bridged ? "socklab" : ""
-          network_aliases    = local.bridged ? ["${task.value}.${NOMAD_ALLOC_ID}"] : []
-          ports              = local.bridged && task.value == "service-0" ? ["http"] : []
-          readonly_rootfs    = true
-          cap_drop           = ["all"]
+      disconnect {
+        lost_after = "1h"
+        replace    = false
+      }
+
+      network {
+        mode = local.bridged || local.spans ? "host" : "bridge"
+
+        dynamic "port" {
+          for_each = group.value == "chain" ? [local.spans ? var.port : 0] : []
+          labels   = ["http"]
+
+          content {
+            static = port.value
+            to     = local.spans ? port.value : 8000
+          }
         }
+      }
 
-        env {
-          BIND    = local.binds[task.value]
-          NEXT    = local.nexts[task.value]
-          WITHIN  = "${local.within}"
-          ENCODED = var.path == "call" ? "false" : "true"
-        }
+      dynamic "task" {
+        for_each = local.members[group.value]
+        labels   = [task.value]
 
-        resources {
-          cpu    = var.cpu
-          memory = var.memory_mb
+        content {
+          driver = "docker"
+
+          config {
+            image              = var.image_chain
+            image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
+            args               = ["--config", "/srv/socklab/gunicorn.conf.py", "service:app"]
+            network_mode       = local.bridged ? "socklab" : local.spans ? "host" : ""
+            network_aliases    = local.bridged ? ["${task.value}.${NOMAD_ALLOC_ID}"] : []
+            ports              = local.bridged && task.value == "service-0" ? ["http"] : []
+            readonly_rootfs    = true
+            cap_drop           = ["all"]
+          }
+
+          env {
+            BIND     = local.binds[task.value]
+            NEXT     = local.nexts[task.value]
+            WITHIN   = "${local.within}"
+            ENCODED  = var.path == "call" ? "false" : "true"
+            DELAY_MS = var.fault == "slow" && task.value == local.last ? "5" : "0"
+            FAILING  = contains(["failing", "retried"], var.fault) && task.value == local.last ? "2" : "0"
+            RETRIES  = var.fault == "retried" ? "2" : "0"
+          }
+
+          resources {
+            cpu    = var.cpu
+            memory = var.memory_mb
+          }
         }
       }
     }

@@ -101,6 +101,7 @@ class Place:
     """
 
     host: str
+    address: str
     cpus: tuple[int, ...]
     peer: str | None
     peer_address: str | None
@@ -129,7 +130,8 @@ class Deployer:
         if key not in self._rendered:
             path = self._root / str(order.job)
             cpus = ",".join(map(str, place.cpus))
-            ours = {**self._fixed, "node": place.host, "host_cpus": cpus, "port": port}
+            ours = {**self._fixed, "node": place.host, "node_address": place.address}
+            ours |= {"host_cpus": cpus, "port": port}
             if place.peer is not None:
                 ours |= {"peer": place.peer, "peer_address": place.peer_address}
             if order.variables.get("tls") or order.variables.get("path") == "tcp-tls":

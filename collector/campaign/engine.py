@@ -354,6 +354,7 @@ class Engine:
     def _place(self, block: Block) -> Place:
         return Place(
             host=block.host,
+            address=self._inventory.hosts[block.host].address,
             cpus=self._inventory.hosts[block.host].cpus,
             peer=block.peer,
             peer_address=self._inventory.hosts[block.peer].address if block.peer else None,

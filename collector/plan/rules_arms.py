@@ -277,6 +277,7 @@ class EngineVariablesAreLeftAlone:
     ENGINE: Final = (
         "id",
         "node",
+        "node_address",
         "host_cpus",
         "peer",
         "peer_address",

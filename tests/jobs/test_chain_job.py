@@ -57,7 +57,41 @@ def test_only_the_first_is_published_on_the_bridge() -> None:
     assert all(one["Config"]["ports"] == [] for one in tasks("unix", 4))
 
 
+@pytest.mark.parametrize("services", [1, 2, 4, 8])
+def test_over_two_hosts_each_hop_crosses_between_them(services: int) -> None:
+    job = render(
+        "tcp-hosts", services, node_address="198.18.0.12", peer="lab-3",
+        peer_address="198.18.0.13", port=12004,
+    )  # fmt: skip
+    groups = job["TaskGroups"]
+    assert [group["Name"] for group in groups] == ["chain", "far"][: 2 if services > 1 else 1]
+    nodes = [group["Constraints"][0]["RTarget"] for group in groups]
+    assert nodes == ["lab-2", "lab-3"][: len(groups)]
+    (http,) = groups[0]["Networks"][0]["ReservedPorts"]
+    assert (http["Label"], http["Value"]) == ("http", 12004)
+    found = {task["Name"]: task for group in groups for task in group["Tasks"]}
+    chain = [found[f"service-{number}"] for number in range(services)]
+    for one, other in itertools.pairwise(chain):
+        assert one["Env"]["NEXT"] == f"http://{other['Env']['BIND']}/"
+        hosts = [task["Env"]["BIND"].partition(":")[0] for task in (one, other)]
+        assert len(set(hosts)) == 2
+    assert len({task["Env"]["BIND"] for task in chain}) == services
+    assert {task["Config"]["network_mode"] for task in chain} == {"host"}
+
+
+def test_a_fault_is_the_last_services_and_the_others_retry() -> None:
+    def faults(fault: str, name: str) -> list[str]:
+        (group,) = render("unix", 4, fault=fault)["TaskGroups"]
+        return [task["Env"][name] for task in group["Tasks"]]
+
+    assert faults("slow", "DELAY_MS") == ["0", "0", "0", "5"]
+    assert faults("failing", "FAILING") == faults("retried", "FAILING") == ["0", "0", "0", "2"]
+    assert faults("retried", "RETRIES") == ["2"] * 4
+    assert {*faults("none", "DELAY_MS"), *faults("none", "FAILING")} == {"0"}
+    assert {*faults("failing", "RETRIES"), *faults("slow", "FAILING")} == {"0"}
+
+
 def test_no_other_length_or_path() -> None:
-    for name, value in (("services", 3), ("path", "mesh")):
+    for name, value in (("services", 3), ("path", "mesh"), ("fault", "fire")):
         given = {**GIVEN, "path": "unix", "services": 2, name: value}
         assert nomadjob.attempt(JOB, (), given).returncode != 0

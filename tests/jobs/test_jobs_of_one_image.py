@@ -46,7 +46,7 @@ def test_it_never_moves_or_comes_back(name: str) -> None:
     job = render(name, node="lab-7")
     (group,) = job["TaskGroups"]
     assert (group["RestartPolicy"]["Attempts"], group["ReschedulePolicy"]["Attempts"]) == (0, 0)
-    (pinned,) = job["Constraints"]
+    (pinned,) = [*(job["Constraints"] or []), *(group["Constraints"] or [])]
     assert pinned == {"LTarget": "${node.unique.name}", "RTarget": "lab-7", "Operand": "="}
 
 

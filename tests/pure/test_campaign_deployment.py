@@ -53,7 +53,7 @@ def test_arms_start_together_but_on_an_emulated_host(
     deployer = Deployer(cluster, None, tmp_path, {}, tmp_path)  # type: ignore[arg-type]
     wanted = [(Order(f"{name}/a", name, "a", "x.nomad.hcl", {}), name) for name in "123"]
     said: list[str] = []
-    deployer.deploy(wanted, Place("lab-2", (1,), None, None, patience), said.append)
+    deployer.deploy(wanted, Place("lab-2", "198.18.0.12", (1,), None, None, patience), said.append)
     assert (cluster.asked, said) == (asked, told)
 
 

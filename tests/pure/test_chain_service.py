@@ -68,6 +68,15 @@ def get(url: str, wanted: int = 200) -> tuple[int, str]:
         time.sleep(0.1)
 
 
+def status(url: str) -> int:
+    """Status of the answer to one GET."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
 def services(text: str) -> int:
     body = json.loads(text)
     assert list(body) == ["hello", "utcnow", "random", "services"]
@@ -116,3 +125,21 @@ def test_garbage_is_no_answer(start: Start, tmp_path: Path) -> None:
         other.terminate()
         other.wait(20)
     assert (status, text[:40]) == (502, "not a service's answer: b'<!DOCTYPE HTML")
+
+
+def test_a_service_that_fails_is_asked_again_where_that_is_wanted(start: Start) -> None:
+    last = start(FAILING="2")
+    once, again = start(last), start(last, RETRIES="1")
+    assert get(once)[0] == get(again)[0] == 200
+    assert [status(again) for _ in range(4)] == [200] * 4
+    assert sorted(status(once) for _ in range(4)) == [200, 200, 502, 502], "every second answer"
+    never = start(start(FAILING="1"), RETRIES="2")
+    assert get(never, 502) == (502, "fails on purpose")
+
+
+def test_a_slow_service_makes_the_chain_slow(start: Start) -> None:
+    first = start(start(DELAY_MS="300"))
+    assert get(first)[0] == 200
+    began = time.monotonic()
+    assert get(first)[0] == 200
+    assert time.monotonic() - began >= 0.3

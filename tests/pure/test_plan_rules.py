@@ -201,6 +201,7 @@ def test_a_link_out_of_the_repository_is_no_job_file(tmp_path: Path) -> None:
     "name",
     [
         "id",
+        "node_address",
         "host_cpus",
         "peer",
         "peer_address",

@@ -6,9 +6,13 @@ answers as the web application does. ``WITHIN`` more services are in this very p
 What a caller gets is the web application's answer with ``services``, the length of the chain.
 
 A next service that cannot be reached, or answers anything else, is a 502 with the reason, which
-every service before it passes on: nobody waits for what will not come.
+every service before it passes on: nobody waits for what will not come. Before it says so, a service
+asks again ``RETRIES`` times. ``DELAY_MS`` makes it wait before it answers, and every ``FAILING``-th
+answer of its own is a 503 (0: none).
 """
 
+import asyncio
+import itertools
 import json
 import os
 from collections.abc import AsyncIterator
@@ -24,8 +28,12 @@ from starlette.routing import Route
 NEXT = os.environ.get("NEXT", "")
 WITHIN = int(os.environ.get("WITHIN", "0"))
 ENCODED = os.environ.get("ENCODED", "true") == "true"
+RETRIES = int(os.environ.get("RETRIES", "0"))
+DELAY_MS = float(os.environ.get("DELAY_MS", "0"))
+FAILING = int(os.environ.get("FAILING", "0"))
 TIMEOUT_S = 5.0
 REASON_LIMIT = 200
+ANSWERS = itertools.count(1)
 
 
 class NoAnswerError(Exception):
@@ -48,6 +56,16 @@ def decode(data: bytes) -> dict:
     return body
 
 
+async def answered(session: aiohttp.ClientSession) -> dict:
+    """Answer of the next service, which is asked again where it has none."""
+    for _ in range(RETRIES):
+        try:
+            return await asked(session)
+        except NoAnswerError:
+            continue
+    return await asked(session)
+
+
 async def asked(session: aiohttp.ClientSession) -> dict:
     """Ask the next service over its connection."""
     # What comes before the path is of no use to a Unix socket, and HTTP wants a host.
@@ -68,7 +86,7 @@ async def served(request: Request, within: int) -> dict:
         below = await served(request, within - 1)
         body = decode(encode(below)) if ENCODED else below
     elif NEXT:
-        body = await asked(request.app.state.session)
+        body = await answered(request.app.state.session)
     else:
         body = said()
     body["services"] = body.get("services", 0) + 1
@@ -77,6 +95,10 @@ async def served(request: Request, within: int) -> dict:
 
 async def answer(request: Request) -> Response:
     """Answer for the chain from here on."""
+    if DELAY_MS:
+        await asyncio.sleep(DELAY_MS / 1000)
+    if FAILING and next(ANSWERS) % FAILING == 0:
+        return Response("fails on purpose", 503, media_type="text/plain")
     try:
         body = await served(request, WITHIN)
     except NoAnswerError as reason:
