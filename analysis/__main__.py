@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -263,6 +264,7 @@ def write_report(found: Analysis, folder: Path) -> Path:
 
 def main() -> None:
     """Run the command line under the name that a user types."""
+    gc.freeze()  # statsmodels collects garbage at each adjustment (analysis.estimate.holm)
     app(prog_name="python -m analysis")
 
 

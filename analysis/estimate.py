@@ -13,7 +13,6 @@ down, for tables of n^2 averages and n^3 sums would not end.
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,10 +31,6 @@ FLOOR_UNITS: Final = 100
 FLAG_MAD: Final = 14.826  # 10 standard deviations of a normal distribution
 BOOTSTRAP_DRAWS: Final = 4000
 BOOTSTRAP_BATCH: Final = 500
-
-# statsmodels collects garbage each time that it adjusts by Holm: what was imported need not be
-# looked through again (80 ms a call with everything that a report imports, 1 ms so).
-gc.freeze()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +201,11 @@ def win_fraction(values: Sequence[float] | Floats) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm-adjusted p values, in the order given."""
+    """Holm-adjusted p values, in the order given.
+
+    statsmodels collects all garbage in each call: programs that ask often freeze what they have
+    imported first (``gc.freeze``).
+    """
     if len(p_values) < 2:
         return [float(p) for p in p_values]
     return [float(p) for p in multipletests(list(p_values), method="holm")[1]]

@@ -2,9 +2,10 @@
 
 The newest campaign of the experiment ``ipc-peers`` in the same dataset stands beside a campaign of
 ``ipc``. Absolute figures differ by what each program does for a message, so what is compared is the
-ratio of two mechanisms on one host, which agrees where theirs and ours differ by no more than
-``BAND``. A program that knows one mechanism only stands beside ours with its figure, and one whose
-figures are of work of its own (stress-ng) with the order in which it puts the mechanisms.
+ratio of two mechanisms on one host. Theirs and ours are called agreeing where they differ by no
+more than ``BAND``, as estimated; the intervals stand beside. A program that knows one mechanism
+only stands beside ours with its figure, and one whose figures are of work of its own (stress-ng)
+with the order in which it puts the mechanisms.
 """
 
 from __future__ import annotations
@@ -97,6 +98,7 @@ class Peers:
     """What a campaign of theirs says beside ours."""
 
     campaign: str
+    band: float
     agreements: tuple[Agreement, ...]
     beside: tuple[Beside, ...]
     orders: tuple[Order, ...]
@@ -109,6 +111,7 @@ def compare_peers(
     """Put the two campaigns' verdicts and medians beside each other, host by host."""
     return Peers(
         campaign,
+        BAND,
         tuple(_agreements(theirs, ours)),
         tuple(_beside(their_medians, our_medians)),
         tuple(_orders(their_medians, our_medians)),

@@ -45,6 +45,8 @@ from analysis.verdict import Contrast, Verdict, judge_all, judge_twin
 from collector.schema import SUPERSEDED
 
 QUICK: Final = "quick"
+MACHINE_FACTS: Final = ("machine", "cpu_model", "kernel")
+Facts = tuple[tuple[str, str, str], ...]
 FIGURE: Final = re.compile(r"\d[\d.,]*( ?%)?")
 LIGHT: Final = (
     "run", "attempt", "state", "reasons", "campaign", "experiment", "block", "arm", "copy",
@@ -224,7 +226,12 @@ def analyse(
     load_hosts = ", ".join(sorted(good["load_host"].unique()))
     last = everything[everything["state"] != SUPERSEDED]
     medians = _medians(good)
-    agreement, alone = _beside_peers(dataset, light, experiment, verdicts, medians)
+    facts = tuple(environment.host_facts(bindings, load_hosts))
+    agreement, alone = (
+        _beside_peers(dataset, (verdicts, medians, facts), emulated)
+        if experiment == OURS and light["experiment"].eq(THEIRS).any()
+        else (None, [])
+    )
     ceilings, parts = tuple(find_ceilings(good, light)), dataset.table("cells", [chosen])
     return Analysis(
         experiment=experiment,
@@ -257,7 +264,7 @@ def analyse(
         claims=claims,
         replications=tuple(replicate(claims, verdicts, experiment)),
         agreement=agreement,
-        facts=tuple(environment.host_facts(bindings, load_hosts)),
+        facts=facts,
         containers=tuple(environment.arm_containers(bindings)),
         peers=environment.peer_kinds(bindings),
         mesh=mesh,
@@ -295,17 +302,24 @@ def _claims_about(experiment: str) -> tuple[tuple[Claim, ...], list[str]]:
 
 
 def _beside_peers(
-    dataset: Dataset, light: pd.DataFrame, experiment: str,
-    verdicts: Sequence[Verdict], medians: pd.DataFrame,
-) -> tuple[Peers | None, list[str]]:  # fmt: skip
+    dataset: Dataset, ours: tuple[Sequence[Verdict], pd.DataFrame, Facts], emulated: bool
+) -> tuple[Peers | None, list[str]]:
     """What the newest campaign of other people's programs says, or why it says nothing."""
-    if experiment != OURS or not light["experiment"].eq(THEIRS).any():
-        return None, []
+    verdicts, medians, facts = ours
     try:
-        found = analyse(dataset, THEIRS)
+        found = analyse(dataset, THEIRS, emulated=emulated)
     except AnalysisError as error:
         return None, [f"Other people's programs are left out: {error}"]
+    here, there = _machines(facts), _machines(found.facts)
+    if other := sorted(key for key in here.keys() & there.keys() if here[key] != there[key]):
+        named = ", ".join(f"{host}: {fact}" for host, fact in other)
+        return None, [f"Other people's programs are left out: the hosts are others now ({named})"]
     return compare_peers(found.campaign, found.verdicts, verdicts, found.medians, medians), []
+
+
+def _machines(facts: Facts) -> dict[tuple[str, str], str]:
+    """(host, fact) -> value of what makes a host another one."""
+    return {(where, fact): value for where, fact, value in facts if fact in MACHINE_FACTS}
 
 
 def _shown(state: Path) -> str:

@@ -61,7 +61,7 @@ variable "port" {
 }
 
 variable "fault" {
-  description = "What is wrong: none, slow (the last service waits 5 ms before it answers), failing (every second answer of the last is a 503), retried (the same, and every other service asks up to three times)."
+  description = "What is wrong: none, slow (the last service waits 5 ms before it answers), failing (half of the last one's answers are a 503), retried (the same, and every other service asks up to three times)."
   type        = string
   default     = "none"
 
@@ -102,7 +102,11 @@ locals {
     far   = [for number in range(local.count) : "service-${number}" if local.spans && number % 2 == 1]
   }
   nodes = { chain = var.node, far = var.peer }
-  at    = [for number in range(local.count) : "${number % 2 == 0 ? var.node_address : var.peer_address}:${var.port + floor(number / 2)}"]
+  # Without an address a service would listen at every one of the host's: that is refused.
+  at = [
+    for number in range(local.count) : local.spans ?
+    "${cidrhost("${number % 2 == 0 ? var.node_address : var.peer_address}/32", 0)}:${var.port + floor(number / 2)}" : ""
+  ]
 
   # Load comes over TCP to the first one, whatever is between the others.
   binds = {
@@ -202,7 +206,7 @@ job "chain" {
             WITHIN   = "${local.within}"
             ENCODED  = var.path == "call" ? "false" : "true"
             DELAY_MS = var.fault == "slow" && task.value == local.last ? "5" : "0"
-            FAILING  = contains(["failing", "retried"], var.fault) && task.value == local.last ? "2" : "0"
+            FAILING  = contains(["failing", "retried"], var.fault) && task.value == local.last ? "0.5" : "0"
             RETRIES  = var.fault == "retried" ? "2" : "0"
           }
 

@@ -2,9 +2,9 @@
 #
 #   nomad job run -var-file=.lab/socklab/ipc.hcl -var network=bridge jobs/networks.nomad.hcl
 #
-# With "peer" the serving one is on another host. The measuring process is started in the container
-# "load", by the engine or by hand: /local/load --time 2. Networks other than none, host and
-# bridge are made by the role networks (make lab experiment=networks).
+# With "peer" the serving one is on another host (over all but none and bridge). The measuring process
+# is started in the container "load", by the engine or by hand: /local/load --time 2. What macvlan,
+# overlay and larger packets need is made by the role networks (make lab experiment=networks).
 
 variable "id" {
   description = "Name of the job; the engine gives every deployment its own."
@@ -73,18 +73,6 @@ variable "port" {
   }
 }
 
-variable "macvlan_subnet" {
-  description = "Addresses of containers on the hosts' own network (role networks)."
-  type        = string
-  default     = "198.19.254.0/24"
-}
-
-variable "overlay_subnet" {
-  description = "Addresses of containers on the overlay (role networks)."
-  type        = string
-  default     = "198.19.255.0/24"
-}
-
 variable "latency_bytes" {
   description = "Sizes of the messages that go and come back, in bytes, separated by commas; empty for none."
   type        = string
@@ -130,7 +118,7 @@ locals {
   shared  = contains(["macvlan", "overlay"], var.network) # a subnet that hosts share
   bridge  = var.mtu == 1500 ? "socklab" : "socklab-${var.mtu}"
   number  = floor((var.port - 12000) / 4)
-  subnet  = var.network == "overlay" ? var.overlay_subnet : var.macvlan_subnet
+  subnet  = var.network == "overlay" ? "198.19.255.0/24" : "198.19.254.0/24"
   meeting = "/alloc/tmp"
 
   # A published port is called from the host itself, or from another host's bridge.

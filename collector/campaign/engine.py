@@ -23,6 +23,7 @@ from collector.campaign import calls
 from collector.campaign.cluster import Cluster
 from collector.campaign.deployment import (
     LOAD,
+    SIDECAR,
     Deployer,
     Order,
     Place,
@@ -50,7 +51,6 @@ from collector.campaign.scaling import Scaling
 from collector.campaign.stopping import Precise, due
 from collector.parse import TOOLS, Load
 from collector.plan.inventory import Inventory
-from collector.plan.jobfile import declared_variables
 from collector.plan.model import Block
 from collector.plan.tools import warmup_s
 
@@ -252,9 +252,9 @@ class Engine:
         write_proofs(self.campaign.folder, self.plan.campaign, prover.prove())
 
     def _meshed(self) -> bool:
-        """Whether topologies span two hosts, and their jobs know the mesh's authority."""
+        """Whether topologies span two hosts, and some of their jobs have sidecars."""
         return any(block.peer for block in self._blocks) and any(
-            "mesh_ca" in declared_variables((self._root / arm.job).read_text())
+            SIDECAR in (self._root / arm.job).read_text()
             for arm in self.plan.arms.values()
             if arm.job
         )

@@ -63,7 +63,7 @@ def environment(cpus: list[int]) -> dict[str, Any]:
         "mtu": {
             one.name: _first(one / "mtu")
             for one in sorted(NETWORKS.glob("*"))
-            if not one.name.startswith("veth")
+            if not one.name.startswith("veth") and (one / "mtu").exists()
         },
         "cgroup_version": cgroup_version(),
         "os_release": _os_release(),

@@ -77,6 +77,8 @@ def test_over_two_hosts_each_hop_crosses_between_them(services: int) -> None:
         assert len(set(hosts)) == 2
     assert len({task["Env"]["BIND"] for task in chain}) == services
     assert {task["Config"]["network_mode"] for task in chain} == {"host"}
+    refused = nomadjob.attempt(JOB, (), {**GIVEN, "path": "tcp-hosts", "services": services})
+    assert refused.returncode != 0, "it would listen at every address"
 
 
 def test_a_fault_is_the_last_services_and_the_others_retry() -> None:
@@ -85,7 +87,7 @@ def test_a_fault_is_the_last_services_and_the_others_retry() -> None:
         return [task["Env"][name] for task in group["Tasks"]]
 
     assert faults("slow", "DELAY_MS") == ["0", "0", "0", "5"]
-    assert faults("failing", "FAILING") == faults("retried", "FAILING") == ["0", "0", "0", "2"]
+    assert faults("failing", "FAILING") == faults("retried", "FAILING") == ["0", "0", "0", "0.5"]
     assert faults("retried", "RETRIES") == ["2"] * 4
     assert {*faults("none", "DELAY_MS"), *faults("none", "FAILING")} == {"0"}
     assert {*faults("failing", "RETRIES"), *faults("slow", "FAILING")} == {"0"}

@@ -45,7 +45,8 @@ ENVIRONMENT = {
 JOIN = r"""
 ansible-playbook lab.yml --tags hosts,cluster,workloads
 for image in $(sed -n 's/^image_\(app\|proxy\) = "\(.*\)"$/\2/p' "$0"); do
-  "$@" "mkdir -p -m 700 /run/pull; ln -sf /etc/docker/socklab-registry.json /run/pull/config.json
+  "$@" "set -e; mkdir -p -m 700 /run/pull
+        ln -sf /etc/docker/socklab-registry.json /run/pull/config.json
         docker --config /run/pull pull --quiet $image; rm -r /run/pull"
 done
 """

@@ -105,8 +105,9 @@ class Machine:
 
 
 MACHINES = (
-    Machine("own-1", 11, "bookworm", 0),
-    Machine("own-2", 12, "trixie", 1, user="caretaker"),
+    Machine("own-1", 11, "trixie", 0),
+    Machine("own-2", 12, "trixie", 1),
+    Machine("own-3", 13, "bookworm", 1, user="caretaker"),
 )
 
 
@@ -143,7 +144,7 @@ def write_inventory(silent: int | None = None) -> None:
         }
         for one in MACHINES
     }
-    groups = {"servers": [0], "load": [0], "clients": [1], "arch_here": [0, 1]}
+    groups = {"servers": [0], "load": [0], "clients": [1, 2], "arch_here": [0, 1, 2]}
     inventory: dict[str, Any] = {
         "all": {
             "vars": {

@@ -15,7 +15,7 @@ from conftest import wait_for
 from foreign import LAB, MACHINES, NET, STATE, Machine, OwnLab
 from test_measure import MINE, header, rows
 
-SERVER, MEASURED = MACHINES
+SERVER, MEASURED, OTHER = MACHINES
 # What the scripts of Debian packages write, and no package lists as its own.
 OF_PACKAGES = re.compile(
     r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?"
@@ -46,8 +46,8 @@ def own(alone: None, joining: object) -> Iterator[OwnLab]:
 def before(own: OwnLab) -> Looks:
     """One of the machines has had Docker before, configured by somebody, and in use."""
     install = "apt-get update -q && apt-get install -qy --no-install-recommends docker.io"
-    SERVER.on("sh", "-c", f"export DEBIAN_FRONTEND=noninteractive; {install}")
-    SERVER.on("sh", "-c", f"echo '{DAEMON}' > /etc/docker/daemon.json; systemctl restart docker")
+    OTHER.on("sh", "-c", f"export DEBIAN_FRONTEND=noninteractive; {install}")
+    OTHER.on("sh", "-c", f"echo '{DAEMON}' > /etc/docker/daemon.json; systemctl restart docker")
     return looks()
 
 
@@ -61,29 +61,30 @@ def looks() -> Looks:
 
 def test_a_look_changes_nothing(own: OwnLab, before: Looks) -> None:
     done = own.stages("--tags", "hosts")
-    assert "2 of 2 hosts answer." in done.stdout
+    assert "3 of 3 hosts answer." in done.stdout
     checked = own.stages("--check")
-    assert checked.stdout.count("has not seen the lab yet: the stages") >= 2
+    assert checked.stdout.count("has not seen the lab yet: the stages") >= 3
     assert looks() == before
     seen = json.loads((STATE / "preflight.json").read_text())["hosts"]
     assert {name: one["release"][:19] for name, one in seen.items()} == {
-        "own-1": "Debian GNU/Linux 12", "own-2": "Debian GNU/Linux 13",
+        "own-1": "Debian GNU/Linux 13", "own-2": "Debian GNU/Linux 13",
+        "own-3": "Debian GNU/Linux 12",
     }  # fmt: skip
     assert not any(one["untested"] for one in seen.values())
 
 
 def test_what_keeps_the_lab_out_is_said_of_all_machines_at_once(own: OwnLab) -> None:
     listen = "import socket,time; s=socket.create_server(('',8301)); time.sleep(600)"
-    SERVER.on("systemd-run", "--unit=stranger", "python3", "-c", listen)
+    OTHER.on("systemd-run", "--unit=stranger", "python3", "-c", listen)
     MEASURED.on("mkdir", "/opt/nomad")
     try:
         done = own.stages("--tags", "hosts", "-e", '{"lab_cpus": [0, 4095]}', check=False)
     finally:
-        SERVER.on("systemctl", "stop", "stranger")
+        OTHER.on("systemctl", "stop", "stranger")
         MEASURED.on("rmdir", "/opt/nomad")
     assert done.returncode == 2
     assert "Nothing was changed. To be mended, or taken out of the inventory:" in done.stdout
-    assert "own-1: port 8301, needed by consul, is held by python3 (stop python3)" in done.stdout
+    assert "own-3: port 8301, needed by consul, is held by python3 (stop python3)" in done.stdout
     assert "own-2: already there, and not this lab's: /opt/nomad (" in done.stdout
     assert "own-1: no CPU 4095; there are " in done.stdout
 
@@ -91,18 +92,19 @@ def test_what_keeps_the_lab_out_is_said_of_all_machines_at_once(own: OwnLab) -> 
 def test_why_a_machine_is_missing(own: OwnLab) -> None:
     known = STATE / "ssh" / "known_hosts"
     kept = known.read_text()
-    of_server = kept.splitlines(keepends=True)[0].partition(" ")[2]
+    of_server = kept.splitlines(keepends=True)[0]
+    another = f"{MEASURED.address} {of_server.partition(' ')[2]}"
     try:
-        known.write_text(f"{MEASURED.address} {of_server}")
+        known.write_text(of_server + another)
         done = own.stages("--tags", "hosts", check=False)
     finally:
         known.write_text(kept)
-    assert done.returncode == 2, "no host is left"
+    assert done.returncode == 2, "no client is left"
     address = {one.name: f"{one.name} ({one.address})" for one in MACHINES}
-    assert f"{address['own-1']} has an ssh host key that is not in known_hosts" in done.stdout
     assert f"{address['own-2']} shows another ssh host key than known_hosts has" in done.stdout
-    assert re.search(r"there is none in [a-z, ]*clients", done.stdout)
-    stranger = STATE / "keys" / MEASURED.name / "host_ed25519"
+    assert f"{address['own-3']} has an ssh host key that is not in known_hosts" in done.stdout
+    assert "there is none in clients:" in done.stdout
+    stranger = STATE / "keys" / OTHER.name / "host_ed25519"
     done = own.stages(
         "--tags", "hosts", "-e", f"ansible_ssh_private_key_file={stranger}", check=False
     )
@@ -115,23 +117,24 @@ def test_they_are_provisioned_and_measured_without_one_that_does_not_answer(own:
         done = own.stages("-e", f"experiment={MINE}/own.yml", timeout=3000)
     finally:
         foreign.write_inventory()
-    assert "2 of 3 hosts answer." in done.stdout
+    assert "3 of 4 hosts answer." in done.stdout
     assert f"own-9 ({NET}.99) does not answer" in done.stdout
     assert "own-9 is left out: it does not answer" in done.stdout
     (campaign,) = own.campaigns("own")
     found = rows(own, "runs", campaign.name)
-    assert {one["host"] for one in found} == {"own-2"}
+    assert {one["host"] for one in found} == {"own-2", "own-3"}
     assert {one["kind"] for one in found} == {"bare-metal"}
     assert {one["state"] for one in found} == {"good"}
     assert {one["untested"] for one in found} == {False}
-    assert all("own-1: Docker runs here" in (one["warnings"] or "") for one in found)
+    warned = {one["host"] for one in found if "own-3: Docker runs here" in (one["warnings"] or "")}
+    assert warned == {"own-3"}
     assert header(campaign)["hosts"]["own-1"]["untested"] is False
 
 
 def test_a_second_converge_changes_nothing(own: OwnLab) -> None:
     done = own.stages("--tags", "cluster,workloads")
     changed = re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", done.stdout, re.MULTILINE)
-    assert dict(changed) == {"localhost": "0", "own-1": "0", "own-2": "0"}
+    assert dict(changed) == {"localhost": "0", "own-1": "0", "own-2": "0", "own-3": "0"}
 
 
 def test_the_record_says_what_was_before(own: OwnLab, before: Looks) -> None:
@@ -142,6 +145,12 @@ def test_the_record_says_what_was_before(own: OwnLab, before: Looks) -> None:
     assert record["sysctls"] == before["own-2"]["sysctls"]
     assert not record["units"]["docker.service"]["there"]
     assert MEASURED.look()["sysctls"] != before["own-2"]["sysctls"]
+
+
+def test_an_experiment_may_bring_networks(own: OwnLab) -> None:
+    own.stages("--tags", "workloads", "-e", f"experiment={MINE}/networks.yml")
+    for one in (MEASURED, OTHER):
+        assert "master socklab1" in one.on("ip", "link", "show", "socklab-vxlan")
 
 
 def test_after_teardown_they_are_as_before(own: OwnLab, before: Looks) -> None:
@@ -155,10 +164,11 @@ def test_after_teardown_they_are_as_before(own: OwnLab, before: Looks) -> None:
         assert set(now["users"]) - set(was["users"]) <= USERS_OF_PACKAGES
         for what in ("units", "sysctls", "docker"):
             assert now[what] == was[what], (one.name, what)
-        emptied = ["/var/lib/socklab"] + (["/var/lib/docker"] if one is not SERVER else [])
+        assert "socklab" not in one.on("ip", "-brief", "link")
+        emptied = ["/var/lib/socklab"] + (["/var/lib/docker"] if one is not OTHER else [])
         assert one.on("find", *emptied, "-mindepth", "1", check=False) == ""
-    assert SERVER.on("docker", "image", "ls", "--quiet") == ""
-    assert "socklab" not in SERVER.on("docker", "network", "ls")
+    assert OTHER.on("docker", "image", "ls", "--quiet") == ""
+    assert "socklab" not in OTHER.on("docker", "network", "ls")
     left = sorted(path.name for path in STATE.iterdir())
     assert not {"secrets", "lab.env", "preflight.json"} & set(left)
     assert (STATE / "ssh" / "known_hosts").exists()
@@ -167,4 +177,4 @@ def test_after_teardown_they_are_as_before(own: OwnLab, before: Looks) -> None:
 
 def test_teardown_twice_is_no_error(own: OwnLab) -> None:
     done = own.stages("--tags", "teardown")
-    assert re.findall(r"^own-\d +: .*changed=(\d+)", done.stdout, re.MULTILINE) == ["0", "0"]
+    assert re.findall(r"^own-\d +: .*changed=(\d+)", done.stdout, re.MULTILINE) == ["0", "0", "0"]

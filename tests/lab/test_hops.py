@@ -27,8 +27,14 @@ def reported(lab: Lab, experiment: str) -> str:
 
 def test_every_way_of_a_chain_answers_at_each_length(lab: Lab) -> None:
     _, runs = measured(lab, "chain")
-    assert len(runs) == 21
+    assert len(runs) == 18
     assert "What one more service costs" in reported(lab, "chain")
+
+
+def test_a_chain_crosses_between_two_hosts(lab: Lab) -> None:
+    _, runs = measured(lab, "chain-hosts")
+    assert len(runs) == 3
+    assert {run["requests"] > 0 for run in runs} == {True}
 
 
 def test_messages_go_in_every_format(lab: Lab) -> None:

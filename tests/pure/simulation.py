@@ -10,6 +10,7 @@ The seed decides everything. Spreads are in log units, of one run.
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ from analysis.noise import LEAST_MARGIN
 from analysis.precision import width
 from analysis.two_samples import rank_sum_p
 from analysis.verdict import Contrast, Verdict, judge_all
+
+gc.freeze()  # statsmodels collects garbage at each adjustment: eight times of all the rest together
 
 TRANCHES: Final = (12, 18, 24, 30)
 ARMS: Final = 3

@@ -409,6 +409,19 @@ def test_over_a_network_who_is_left_ends_soon(
             measure(program, mechanism, far, *SOME)
 
 
+@pytest.mark.parametrize("program", ["plain"], indirect=True)
+@pytest.mark.parametrize("said", [b"", b"PILS\x00", b"x" * 1000])
+def test_a_stranger_keeps_nobody_out(program: Path, far: str, said: bytes) -> None:
+    _, host, port = far.split(":")
+    with serving(program, far) as server:
+        time.sleep(0.2)
+        with socket.create_connection((host, int(port))) as stranger:
+            stranger.sendall(said)
+            assert server.stderr is not None
+            assert json.loads(server.stderr.readline())["command"] == "serve"
+        measure(program, "tcp", far, *SOME)
+
+
 @pytest.fixture
 def cut() -> Iterator[tuple[str, str]]:
     """Two network namespaces with a cable between them, by name."""

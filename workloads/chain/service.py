@@ -7,14 +7,14 @@ What a caller gets is the web application's answer with ``services``, the length
 
 A next service that cannot be reached, or answers anything else, is a 502 with the reason, which
 every service before it passes on: nobody waits for what will not come. Before it says so, a service
-asks again ``RETRIES`` times. ``DELAY_MS`` makes it wait before it answers, and every ``FAILING``-th
-answer of its own is a 503 (0: none).
+asks again ``RETRIES`` times. ``DELAY_MS`` makes it wait before it answers, and of its own answers
+the share ``FAILING`` is a 503, drawn from a fixed seed: in turn, a retry would find the good one.
 """
 
 import asyncio
-import itertools
 import json
 import os
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -30,10 +30,10 @@ WITHIN = int(os.environ.get("WITHIN", "0"))
 ENCODED = os.environ.get("ENCODED", "true") == "true"
 RETRIES = int(os.environ.get("RETRIES", "0"))
 DELAY_MS = float(os.environ.get("DELAY_MS", "0"))
-FAILING = int(os.environ.get("FAILING", "0"))
+FAILING = float(os.environ.get("FAILING", "0"))
 TIMEOUT_S = 5.0
 REASON_LIMIT = 200
-ANSWERS = itertools.count(1)
+DRAWN = random.Random(1)  # noqa: S311 (the same failures in every deployment)
 
 
 class NoAnswerError(Exception):
@@ -97,7 +97,7 @@ async def answer(request: Request) -> Response:
     """Answer for the chain from here on."""
     if DELAY_MS:
         await asyncio.sleep(DELAY_MS / 1000)
-    if FAILING and next(ANSWERS) % FAILING == 0:
+    if FAILING and DRAWN.random() < FAILING:
         return Response("fails on purpose", 503, media_type="text/plain")
     try:
         body = await served(request, WITHIN)

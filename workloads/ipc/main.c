@@ -166,6 +166,15 @@ static bool serve_cell(struct channel *channel, const struct letter *letter, int
     return meeting_send(&report, NULL, 0);
 }
 
+/* Within the grace: whoever says nothing is no measuring end, and others are waiting. */
+static bool next_letter(struct letter *letter, enum word expected)
+{
+    patience_begin(0);
+    bool well = meeting_receive(letter, expected, NULL, NULL);
+    patience_end();
+    return well;
+}
+
 /* One measuring end, until it leaves. */
 static bool serve_one(const char *directory, int meeting)
 {
@@ -174,13 +183,13 @@ static bool serve_one(const char *directory, int meeting)
     trouble = (struct trouble){0};
     channel_init(&channel, mechanism_at(0), SERVES, directory);
     meeting_begin(meeting);
-    bool well = meeting_receive(&letter, HELLO, NULL, NULL);
+    bool well = next_letter(&letter, HELLO);
     if (well) {
         patience_begin(0);
         well = open_serving(&channel, &letter);
         patience_end();
     }
-    while (well && meeting_receive(&letter, ANY, NULL, NULL) && letter.word == CELL)
+    while (well && (well = next_letter(&letter, ANY)) && letter.word == CELL)
         well = serve_cell(&channel, &letter, meeting);
     well = well && letter.word == BYE;
     if (!well)
@@ -200,6 +209,8 @@ static int serve(const char *directory)
     while (meeting_accept(listener, &meeting))
         if (!serve_one(directory, meeting))
             say_trouble("serve");
+    if (!told_to_stop())
+        say_trouble("serve");
     forget_all(directory);
     meeting_forget(directory);
     return told_to_stop() ? MEASURED : FAILED;

@@ -119,6 +119,17 @@ void meeting_forget(const char *place)
         unlink(address.near.sun_path);
 }
 
+/* What a connection that came and went leaves for accept() to say. */
+static bool of_the_network(int number)
+{
+    static const int PASSING[] = {ECONNABORTED, ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET,
+                                  EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH, ETIMEDOUT};
+    for (size_t i = 0; i < sizeof PASSING / sizeof PASSING[0]; i++)
+        if (number == PASSING[i])
+            return true;
+    return false;
+}
+
 /* A network may swallow an end without a word, and the next one is to be served. */
 static void notice_silence(int fd)
 {
@@ -134,12 +145,25 @@ bool meeting_accept(int listener, int *fd)
     *fd = -1;
     while (*fd < 0 && !told_to_end) {
         *fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-        if (*fd < 0 && errno != EINTR)
+        if (*fd < 0 && errno != EINTR && !of_the_network(errno))
             return refused("accept", NULL);
     }
     if (*fd >= 0)
         notice_silence(*fd); /* does nothing to a Unix socket's */
     return *fd >= 0;
+}
+
+/* A handshake may take longer than a tick, which interrupts it and does not end it. */
+static bool connected(int fd, const struct sockaddr *address, socklen_t bytes, uint64_t until)
+{
+    while (connect(fd, address, bytes) != 0)
+        if (errno != EINTR) {
+            return false;
+        } else if (told_to_end || now_ns() > until) {
+            errno = ETIMEDOUT;
+            return false;
+        }
+    return true;
 }
 
 /* The serving end, or the way to it, may still be starting. A socket that was refused once is not
@@ -152,9 +176,9 @@ bool meeting_join(const char *place, int *fd)
     if (!bytes)
         return false;
     patience_begin(0);
-    while ((*fd = meeting_socket(&address)) >= 0 && connect(*fd, &address.any, bytes) != 0) {
-        bool passes = errno == ENOENT || errno == ECONNREFUSED || errno == EINTR ||
-                      errno == EHOSTUNREACH || errno == ENETUNREACH || errno == ETIMEDOUT;
+    while ((*fd = meeting_socket(&address)) >= 0 && !connected(*fd, &address.any, bytes, until)) {
+        bool passes = errno == ENOENT || errno == ECONNREFUSED || errno == EHOSTUNREACH ||
+                      errno == ENETUNREACH;
         if (!passes || now_ns() > until || told_to_end) {
             refused("connect", "a serving end at this place: ipc serve PLACE");
             close(*fd);

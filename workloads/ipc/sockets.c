@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -117,7 +118,8 @@ static bool bound(struct channel *channel, int fd)
     if (!bytes)
         return false;
     /* The port of an earlier run's connection may still be waiting. */
-    if (channel->far && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0)
+    if (channel->far && channel->mechanism->type == SOCK_STREAM &&
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0)
         return refused("setsockopt", NULL);
     if (bind(fd, &address.any, bytes) != 0)
         return refused("bind", allows(channel));
@@ -222,11 +224,14 @@ static bool joins_knocking(struct channel *channel)
 {
     union address address;
     socklen_t bytes = sizeof address;
-    while (recvfrom(channel->in, NULL, 0, 0, &address.any, &bytes) < 0)
-        if (errno != EINTR)
+    ssize_t got;
+    while ((got = recvfrom(channel->in, NULL, 0, MSG_TRUNC, &address.any, &bytes)) != 0) {
+        if (got < 0 && errno != EINTR)
             return refused("recvfrom", allows(channel));
-        else if (!go_on())
+        if (!go_on())
             return false;
+        bytes = sizeof address;
+    }
     return joined_to(channel, channel->in, &address, bytes);
 }
 
@@ -319,6 +324,12 @@ bool connect_once(struct channel *channel, uint64_t *ns)
     return well;
 }
 
+static bool is_next(const struct channel *channel, int fd)
+{
+    struct pollfd both[] = {{.fd = fd, .events = POLLIN}, {.fd = channel->listener, .events = POLLIN}};
+    return poll(both, 2, -1) > 0 && !both[0].revents && both[1].revents;
+}
+
 bool accept_once(struct channel *channel)
 {
     uint8_t byte = 0;
@@ -326,8 +337,10 @@ bool accept_once(struct channel *channel)
     if (fd < 0)
         return false;
     bool well = write_whole(fd, &byte, 1);
-    /* Until the other end has closed: a reset, or nothing more to read. */
-    while (well && read(fd, &byte, 1) < 0 && errno == EINTR)
+    /* Until the other end has closed: a reset, or nothing more to read. A reset that a network lost
+       is not sent again: the next connection then says that this one is over. */
+    while (well && !(channel->far && is_next(channel, fd)) && read(fd, &byte, 1) < 0 &&
+           errno == EINTR)
         well = go_on();
     close(fd);
     return well;
