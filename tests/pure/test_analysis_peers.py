@@ -130,3 +130,43 @@ def test_a_report_of_ipc_says_how_they_are_measured_where_they_were_not(tmp_path
     page = render(found, tables(found))
     assert "does not agree" in page
     assert tables(found)["agreement"]["agrees"].tolist() == [False]
+
+
+IPC = {"host": "lab-2", "variant": "", "tool": "ipc", "concurrency": 1}
+REDIS = {**IPC, "tool": "peer-get"}
+
+
+def both(tmp_path: Path, **facts: str) -> Analysis:
+    """A campaign of ipc beside one of redis on a host of the same name."""
+    ours = Campaign(
+        cells=(IPC,), arms={"tcp": 1.0, "unix-stream": 1.2}, histograms=False, experiment="ipc"
+    )
+    theirs = Campaign(
+        name="ipc-peers-20261121t113000-0001",
+        cells=(REDIS,),
+        arms={"redis-tcp": 1.0, "redis-unix": 1.25},
+        histograms=False,
+        experiment="ipc-peers",
+        host_facts={"lab-2": facts},
+    )
+    for campaign in (ours, theirs):
+        add_campaign(tmp_path, campaign)
+    return analyse(open_dataset(tmp_path), "ipc")
+
+
+def test_the_newest_campaign_of_theirs_stands_beside_ours(tmp_path: Path) -> None:
+    found = both(tmp_path)
+    assert found.agreement is not None
+    (one,) = found.agreement.agreements
+    assert (one.theirs.arm, one.ours.arm) == ("redis-unix", "unix-stream")
+    assert one.agrees
+    page = render(found, tables(found))
+    assert "Campaign ipc-peers-20261121t113000-0001" in page
+    assert "within 15 % of the other" in page
+
+
+def test_a_host_that_is_another_one_now_is_not_compared(tmp_path: Path) -> None:
+    found = both(tmp_path, kernel="9.9.9")
+    assert found.agreement is None
+    (said,) = [line for line in found.warnings if "Other people's programs" in line]
+    assert said.endswith("the hosts are others now (lab-2: kernel)")
