@@ -24,7 +24,7 @@
       axisY: { grid: false, domain: false, ticks: false, labelPadding: 8 },
       legend: {
         orient: "top", labelColor: ink, titleColor: soft, labelFontSize: 12, symbolType: "square",
-        columns: narrow ? 2 : 6, labelLimit: narrow ? 130 : 220, padding: 0, offset: 12,
+        columns: narrow ? 1 : 6, labelLimit: narrow ? 130 : 220, padding: 0, offset: 12,
       },
       range: {
         category: series.map(colour),
