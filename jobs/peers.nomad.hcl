@@ -1,6 +1,6 @@
 # Somebody else's benchmark program, which measures what ipc measures: do they agree?
 #
-#   nomad job run -var-file=.lab/socklab/peers.hcl -var program=redis-unix jobs/peers.nomad.hcl
+#   nomad job run -var-file=.lab/socklab/peers.hcl -var benchmark=redis-unix jobs/peers.nomad.hcl
 #
 # It is started in the container "load", by the engine or by hand: /local/load --time 2. Where it
 # needs a server, that is a container beside it, and the two share the allocation's folder and a
@@ -12,13 +12,13 @@ variable "id" {
   default     = "peers"
 }
 
-variable "program" {
+variable "benchmark" {
   description = "Which program, and over what its processes talk: redis-tcp, redis-unix, sockperf-tcp, sockperf-udp, iperf3-tcp, perf-pipe, stress-ng-pipe, stress-ng-mq, stress-ng-msg, stress-ng-sockpair or stress-ng-udp."
   type        = string
 
   validation {
-    condition     = contains(["redis-tcp", "redis-unix", "sockperf-tcp", "sockperf-udp", "iperf3-tcp", "perf-pipe", "stress-ng-pipe", "stress-ng-mq", "stress-ng-msg", "stress-ng-sockpair", "stress-ng-udp"], var.program)
-    error_message = "The program must be redis-tcp, redis-unix, sockperf-tcp, sockperf-udp, iperf3-tcp, perf-pipe, stress-ng-pipe, stress-ng-mq, stress-ng-msg, stress-ng-sockpair or stress-ng-udp."
+    condition     = contains(["redis-tcp", "redis-unix", "sockperf-tcp", "sockperf-udp", "iperf3-tcp", "perf-pipe", "stress-ng-pipe", "stress-ng-mq", "stress-ng-msg", "stress-ng-sockpair", "stress-ng-udp"], var.benchmark)
+    error_message = "The benchmark must be redis-tcp, redis-unix, sockperf-tcp, sockperf-udp, iperf3-tcp, perf-pipe, stress-ng-pipe, stress-ng-mq, stress-ng-msg, stress-ng-sockpair or stress-ng-udp."
   }
 }
 
@@ -65,15 +65,15 @@ locals {
     stress-ng-sockpair = "${local.stress} --sockpair 1"
     stress-ng-udp      = "${local.stress} --udp 1"
   }
-  kind = split("-", var.program)[0]
+  kind = split("-", var.benchmark)[0]
   servers = {
     redis = {
       argv  = ["/usr/bin/redis-server", "--bind", "127.0.0.1", "--unixsocket", local.socket, "--unixsocketperm", "777", "--save", "", "--dir", "/alloc/tmp"]
       ready = "redis-cli -s ${local.socket} ping"
     }
     sockperf = {
-      argv  = concat(["/usr/bin/sockperf", "server", "-i", "127.0.0.1", "-p", "11111"], var.program == "sockperf-tcp" ? ["--tcp"] : [])
-      ready = "sockperf ping-pong -i 127.0.0.1 -p 11111 -t 1 ${var.program == "sockperf-tcp" ? "--tcp" : ""}"
+      argv  = concat(["/usr/bin/sockperf", "server", "-i", "127.0.0.1", "-p", "11111"], var.benchmark == "sockperf-tcp" ? ["--tcp"] : [])
+      ready = "sockperf ping-pong -i 127.0.0.1 -p 11111 -t 1 ${var.benchmark == "sockperf-tcp" ? "--tcp" : ""}"
     }
     iperf3 = {
       argv  = ["/usr/bin/iperf3", "-s", "-B", "127.0.0.1"]
@@ -83,7 +83,7 @@ locals {
   serves = contains(keys(local.servers), local.kind)
   server = local.serves ? local.servers[local.kind] : { argv = [""], ready = "true" }
   files = {
-    "local/load"  = "#!/bin/sh\n# load --time SECONDS\nexec ${local.commands[var.program]} 2>&1\n"
+    "local/load"  = "#!/bin/sh\n# load --time SECONDS\nexec ${local.commands[var.benchmark]} 2>&1\n"
     "local/ready" = "#!/bin/sh\nexec ${local.server.ready}\n"
   }
 }

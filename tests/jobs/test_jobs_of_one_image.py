@@ -14,7 +14,7 @@ from nomadjob import ROOT
 JOBS: Final = {
     "chain": {"path": "unix", "services": 4},
     "ipc": {"mechanism": "pipe"},
-    "peers": {"program": "redis-unix"},
+    "peers": {"benchmark": "redis-unix"},
     "serialisation": {"format": "json"},
 }
 every_job = pytest.mark.parametrize("name", JOBS)
