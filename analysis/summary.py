@@ -33,7 +33,7 @@ from analysis.failures import Failures, find_failures, well_answered
 from analysis.hops import Hop, find_hops
 from analysis.latency import quantile_curves
 from analysis.mesh import Mesh, find_mesh
-from analysis.metric import Metric, is_primary, metrics_of
+from analysis.metric import PEER, Metric, is_primary, metrics_of
 from analysis.noise import LEAST_MARGIN, Twin, comparable_history, matching_history, twin
 from analysis.peers import OURS, THEIRS, Peers, compare_peers
 from analysis.plan import Account, Plan, account, campaign_folder, read_plan
@@ -382,7 +382,8 @@ def _contrasts(
                     cell, metric.name, arm, base, pair(rows, metric.name, arm, base), result.floor
                 )
                 for arm, base in plan.contrasts
-                if rows["arm"].isin((arm, base)).any()
+                # Each of other people's programs measures things of its own.
+                if not cell.tool.startswith(PEER) or rows["arm"].isin((arm, base)).any()
             )
     return twins, contrasts
 
