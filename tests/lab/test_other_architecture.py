@@ -39,7 +39,7 @@ def test_it_is_a_machine_of_its_own(both: Lab) -> None:
 # Pulling an image there takes minutes: those of every topology are for a long test.
 @pytest.mark.parametrize(
     ("name", "arms"),
-    [("both", 3), pytest.param("both-all", 6, marks=pytest.mark.long)],
+    [("both", 2), pytest.param("both-all", 6, marks=pytest.mark.long)],
 )
 def test_topologies_answer_on_either_and_one_stands_still_for_the_other(
     both: Lab, name: str, arms: int
