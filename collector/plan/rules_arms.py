@@ -269,7 +269,7 @@ class VariablesAreDeclared:
 
 
 class EngineVariablesAreLeftAlone:
-    """Identity, placement, images and keys are the engine's to set.
+    """Identity, placement, images and keys are the engine's to set; ``job`` is no variable.
 
     A value here would silently be lost, or, being a key, stand in every plan and block file.
     """
@@ -299,6 +299,9 @@ class EngineVariablesAreLeftAlone:
         for place in places:
             if place[-1] in self.ENGINE or place[-1].startswith(self.ENGINE_PREFIX):
                 yield case.error("is set when the job is deployed; remove it", *place)
+            elif place[-1] in (JOB_FACTOR, PROGRAM):
+                message = "is a word of experiments, which arms may differ in; rename the variable"
+                yield case.error(message, *place)
 
 
 class SocketPathFits:

@@ -218,6 +218,13 @@ def test_what_the_engine_sets_is_refused(name: str) -> None:
     assert said in findings(edited(("{keepalive: true}", f"{{{name}: x}}")))
 
 
+@pytest.mark.parametrize("name", ["job", "program"])
+def test_a_variable_is_not_called_as_a_word_of_experiments(name: str) -> None:
+    said = f"x.yml:5:13: variables.{name}: is a word of experiments, which arms may differ in; "
+    found = findings(edited(("{keepalive: true}", f"{{{name}: x}}")))
+    assert [one for one in found if one.startswith(said)]
+
+
 def test_true_and_1_are_different_values() -> None:
     arm = "    variables: {path: sharedvolume, keepalive: 1}"
     assert "differs from the baseline in keepalive" in findings(edited((UDS, arm)))[0]
