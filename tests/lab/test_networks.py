@@ -7,19 +7,18 @@ import json
 import pytest
 from conftest import Lab
 from test_hops import measured, reported
-from test_measure import MINE
 
 
 @pytest.fixture(scope="module")
 def networks(lab: Lab) -> None:
     """What the hosts have for it, made by the experiment's own stage."""
-    lab.playbook("--tags", "workloads", "-e", f"experiment={MINE}/networks.yml")
+    lab.playbook("--tags", "workloads", "-e", "experiment=networks")
 
 
 @pytest.mark.usefixtures("networks")
 def test_every_network_of_one_host_carries_both_protocols(lab: Lab) -> None:
     _, runs = measured(lab, "networks")
-    assert len(runs) == 12
+    assert len(runs) == 16
     assert "bridge-9000" in reported(lab, "networks")
 
 
