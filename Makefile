@@ -98,6 +98,8 @@ clean: ## Remove what was built here: virtual environment, test caches, cached i
 ##@ Tests: make test, or one layer
 LAYERS := static pure contract render jobs lab
 PYTEST = $(BIN)/python -m pytest -q
+# a worker a core; a file's tests stay together, for they share what is dear to make
+SPREAD = $(PYTEST) -n auto --dist loadfile
 # prints how long a layer took, whatever became of it
 layer = @start=$$SECONDS; echo "== layer $(1)"; trap 'echo "== layer $(1): $$((SECONDS - start)) s"' EXIT;
 
@@ -118,19 +120,19 @@ test-static: $(VENV)/.test ## Formatting, types, imports, Ansible, job files (se
 
 .PHONY: test-pure
 test-pure: $(VENV)/.test ## Parsers, plan, dataset, statistics (no machine)
-	$(call layer,pure) $(PYTEST) tests/pure --doctest-modules collector/parse
+	$(call layer,pure) $(SPREAD) tests/pure --doctest-modules collector/parse
 
 .PHONY: test-contract
 test-contract: $(VENV)/.test ## Roles, commands, rooms, report in a browser
-	$(call layer,contract) $(PYTEST) tests/contract tests/browser
+	$(call layer,contract) $(SPREAD) tests/contract tests/browser
 
 .PHONY: test-render
 test-render: $(VENV)/.test ## Rendered configurations
-	$(call layer,render) $(PYTEST) tests/render
+	$(call layer,render) $(SPREAD) tests/render
 
 .PHONY: test-jobs
 test-jobs: $(VENV)/.test ## Job files and their variables
-	$(call layer,jobs) $(PYTEST) tests/jobs
+	$(call layer,jobs) $(SPREAD) tests/jobs
 
 .PHONY: test-lab
 test-lab: $(VENV)/.test ## A live lab of its own (id socklab-test): up, measured, broken, down

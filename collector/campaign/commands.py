@@ -44,7 +44,7 @@ from collector.plan.rules import check, refuse_errors
 IMAGE: Final = re.compile(r'^image_(\w+) = "(\S+@sha256:[0-9a-f]{64})"$')
 BUILT: Final = re.compile(r"^# built for: (.+)$")
 # What the workloads stage writes for `nomad job run`, and the engine reads (roles/workload_images).
-VAR_FILES: Final = ("images", "chain", "ipc", "mesh", "peers", "serialisation")
+VAR_FILES: Final = ("images", "chain", "direct", "ipc", "mesh", "peers", "serialisation")
 BAD_INPUT: Final = 2
 CLEAN_UP_S: Final = 120.0
 

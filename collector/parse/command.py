@@ -20,7 +20,6 @@ from typing import Final, TypeAlias
 
 from collector.parse import recognise
 from collector.parse.record import ParseError, Record
-from collector.parse.registry import TOOLS
 from collector.parse.text import SIZE_LIMIT, decode
 
 DONE: Final = 0
@@ -109,7 +108,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--tool",
-        choices=("auto", *TOOLS),
+        choices=("auto", *_BEGINS),
         default="auto",
         help="whose outputs to read; auto recognises each (default)",
     )

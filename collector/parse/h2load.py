@@ -84,7 +84,7 @@ _RESULTS: Final = (
 _RESULTS_RE: Final = re.compile(joined(_RESULTS))
 _FIGURE: Final = re.compile(rb"^finished in [0-9.]+[a-z]+, ([0-9]{1,15}\.[0-9]+) req/s", re.M)
 _DIVISOR: Final = {"us": 1_000_000, "ms": 1_000, "s": 1}
-_PERCENTS: Final = (50, 75, 90, 95, 99)
+PERCENTS: Final = (50, 75, 90, 95, 99)
 
 
 def parse_h2load(data: bytes, log: bytes | None = None, argv: Sequence[str] = ()) -> Record:
@@ -145,9 +145,9 @@ def _record(
         _seconds(sd, sd_unit) if answered else None,
         _seconds(least, least_unit) if answered else None,
         _seconds(most, most_unit) if answered else None,
-        (None,) * len(_PERCENTS),
+        (None,) * len(PERCENTS),
     )
-    charged = Summary(None, None, None, None, (None,) * len(_PERCENTS))
+    charged = Summary(None, None, None, None, (None,) * len(PERCENTS))
     if log is not None:
         sends, latencies = _of_this_run(log, requests)
         sent = _summary(latencies)
@@ -201,7 +201,7 @@ def _of_this_run(log: bytes, done: int) -> tuple[array[int], array[int]]:
 def _summary(latencies: Sequence[int]) -> Summary:
     counted = sorted(Counter(latencies).items())
     values, counts = [value for value, _ in counted], [count for _, count in counted]
-    return summarise(values, counts, _PERCENTS)
+    return summarise(values, counts, PERCENTS)
 
 
 def period_us(argv: Sequence[str]) -> float | None:
@@ -218,6 +218,11 @@ def period_us(argv: Sequence[str]) -> float | None:
                 return None
             return 1e6 / rate if 0 < rate < float("inf") else None
     return None
+
+
+def figure_of(stdout: bytes) -> str | None:
+    """Return ``12,345 requests/s`` of an output, for a glance; None where there is none."""
+    return rate_of(stdout, _FIGURE, "requests/s")
 
 
 class H2load:
@@ -277,7 +282,7 @@ class H2load:
 
     def figure(self, stdout: bytes) -> str | None:
         """Return ``12,345 requests/s``."""
-        return rate_of(stdout, _FIGURE, "requests/s")
+        return figure_of(stdout)
 
 
 TOOL: Final = H2load()

@@ -6,12 +6,23 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from collector.parse import ab, h2load, ipc, peer, serialisation, stream, sysbench, wrk
+from collector.parse import (
+    ab,
+    h2load,
+    h2load_inside,
+    ipc,
+    peer,
+    serialisation,
+    stream,
+    sysbench,
+    wrk,
+)
 from collector.parse.tool import LoadTool
 
 _ALL: Final[tuple[LoadTool, ...]] = (
     ab.TOOL,
     h2load.TOOL,
+    h2load_inside.TOOL,
     ipc.TOOL,
     peer.TOOL,
     serialisation.TOOL,

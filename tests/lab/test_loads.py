@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import test_hops
 from conftest import Lab
 from test_measure import MINE, rows
 
@@ -59,3 +60,13 @@ def test_an_instance_that_is_asked_for_under_load_helps(lab: Lab) -> None:
         assert 0 < two["scale_running_s"] < two["scale_served_s"] < two["measured_s"]
         assert one["throttled_count"] > 0, "an instance has a fifth of a core"
         assert one["context_switches"] > 0
+
+
+def test_an_application_is_asked_over_a_unix_socket_with_nothing_between(lab: Lab) -> None:
+    _, found = test_hops.measured(lab, "web-direct")
+    assert {(run["arm"], run["concurrency"], run["inside"]) for run in found} == {
+        (arm, connections, True) for arm in ("tcp-loopback", "unix") for connections in (1, 16)
+    }
+    for run in found:
+        assert run["latency_p50_s"] > 0
+        assert abs(run["little_ratio"] - 1) < 0.1

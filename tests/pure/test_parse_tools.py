@@ -76,6 +76,9 @@ def test_tools_that_run_inside(threads: int) -> None:
     assert TOOLS["stream"].arguments(inside) == Invocation(
         argv=("/local/load", "--flows", "16", "--time", "2")
     )
+    assert TOOLS["h2load-inside"].arguments(changed(url=None)) == Invocation(
+        argv=("/local/load", "--time", "2", "--connections", "16")
+    )
     assert TOOLS["sysbench"].arguments(inside) == Invocation(
         argv=("/local/load", "--threads=16", "--time=2")
     )
@@ -104,6 +107,7 @@ FIGURES = {
     "sysbench/refused": None,
     "ab/refused": None,
     "h2load/stall": "241 requests/s",
+    "h2load-inside/unix": "13,379 requests/s",
 }
 
 
@@ -136,6 +140,11 @@ def test_placeholders_are_replaced_everywhere() -> None:
         ("ab", {"rate_rps": 100}, "ab: asks again when it is answered"),
         ("stream", {"url": None, "rate_rps": 100}, "stream: asks again"),
         ("sysbench", {"url": None, "rate_rps": 100}, "sysbench: asks again"),
+        ("h2load-inside", {"url": None, "threads": 2}, "one thread, not 2"),
+        ("h2load-inside", {"url": None, "keepalive": False}, "keeps its connections"),
+        ("h2load-inside", {"url": None, "rate_rps": 100}, "h2load-inside: asks again"),
+        ("h2load-inside", {"url": None, "duration_s": None, "requests": 10}, "runs for a time"),
+        ("h2load-inside", {}, "runs inside the deployment"),
         ("h2load", {}, "of_peak or rate_rps"),
         ("h2load", {"rate_rps": 1601}, "1601 requests/s take 17 connections or more, not 16"),
         ("h2load", {"rate_rps": 16, "threads": 2}, "one thread keeps the schedule"),
@@ -186,8 +195,9 @@ def test_senseless_load_is_refused(fields: dict[str, object], reason: str) -> No
 
 def test_capabilities_say_what_the_tools_can() -> None:
     can = {name: tool.capabilities for name, tool in TOOLS.items()}
-    assert {name for name, one in can.items() if one.histogram} == {"h2load", "sysbench", "wrk"}
-    inside = {"ipc", "peer", "serialisation", "stream", "sysbench"}
+    histograms = {"h2load", "h2load-inside", "sysbench", "wrk"}
+    assert {name for name, one in can.items() if one.histogram} == histograms
+    inside = {"h2load-inside", "ipc", "peer", "serialisation", "stream", "sysbench"}
     assert {name for name, one in can.items() if one.inside} == inside
     assert {name for name, one in can.items() if one.unix_sockets} == inside
     assert {name for name, one in can.items() if one.warms_up} == {"ipc", "serialisation"}
