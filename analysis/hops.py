@@ -8,6 +8,11 @@ JSON costs more than handing over the object (arms with the paths ``encoded`` an
 ``transport`` what an arm costs more than handing over JSON within a process: connection, HTTP and
 the other process. ``application`` is the slope of ``call``. Intervals are 95 %, of the slope
 (Student's t on n - 2 degrees of freedom; scipy.stats.linregress).
+
+A line is a poor summary where the eighth service costs another amount than the second. ``steps``
+has what one more service costs between one length and the next: the difference of the means over
+that of the lengths, with Welch's 95 % interval (scipy.stats.ttest_ind), since runs of two lengths
+are of different blocks.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import pandas as pd
@@ -45,7 +51,7 @@ class Hop:
 
     ``cell`` is without the length. ``parts``: ``whole`` and what it consists of, as far as there
     were arms to tell. ``off``: the largest distance of a length's mean from the line, as a share of
-    that mean: what a line does not explain.
+    that mean: what a line does not explain. ``steps``: from one length to the next.
     """
 
     cell: Cell
@@ -56,6 +62,7 @@ class Hop:
     means: tuple[float, ...]
     parts: Mapping[str, Slope]
     off: float
+    steps: Mapping[tuple[int, int], Slope]
 
 
 def find_hops(good: pd.DataFrame, paths: Mapping[str, str]) -> Iterator[Hop]:
@@ -101,7 +108,21 @@ def _hop(cell: Cell, arm: str, metric: str, wide: pd.DataFrame, arms: Mapping[st
         means=tuple(map(float, means)),
         parts={name: slope for name, slope in known.items() if slope is not None},
         off=float(off.max()),
+        steps=_steps({int(length): rows[arm] for length, rows in own.groupby("length")}),
     )
+
+
+def _steps(by_length: Mapping[int, pd.Series]) -> dict[tuple[int, int], Slope]:
+    """One more service between each length and the next; none where a length has but one run."""
+    found = {}
+    for short, long in pairwise(sorted(by_length)):
+        before, after = by_length[short], by_length[long]
+        if min(len(before), len(after)) > 1:
+            between = stats.ttest_ind(after, before, equal_var=False).confidence_interval(0.95)
+            more = float(after.mean() - before.mean())
+            each = (value / (long - short) for value in (more, between.low, between.high))
+            found[short, long] = Slope(*map(float, each))
+    return found
 
 
 def _slope(wide: pd.DataFrame, arm: str, less: str | None) -> Slope | None:

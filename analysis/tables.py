@@ -180,7 +180,10 @@ def _hops(hops: tuple[Hop, ...]) -> pd.DataFrame:
             "per_hop_s": part.value, "low_s": part.low, "high_s": part.high, "off": hop.off,
         }
         for hop in hops
-        for name, part in hop.parts.items()
+        for name, part in [
+            *hop.parts.items(),
+            *((f"{short} to {long}", step) for (short, long), step in hop.steps.items()),
+        ]
     ]  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -1,4 +1,4 @@
-"""The ledger of a chain for the page: time by length drawn, and a hop's parts as a table."""
+"""The ledger of a chain for the page: time by length drawn, a hop's parts and steps as tables."""
 
 from __future__ import annotations
 
@@ -66,6 +66,23 @@ def ledgers(analysis: Analysis) -> list[Ledger]:
         )
         for cell in dict.fromkeys(hop.cell for hop in analysis.hops)
     ]
+
+
+def steps(analysis: Analysis) -> list[Ledger]:
+    """What one more service takes from each length to the next, in each place."""
+    times = [hop for hop in analysis.hops if hop.metric == TIME]
+    found = []
+    for cell in dict.fromkeys(hop.cell for hop in times):
+        own = {hop.arm: hop.steps for hop in times if hop.cell == cell}
+        taken = sorted({step for each in own.values() for step in each})
+        columns = tuple(f"{short} to {long}" for short, long in taken)
+        rows = tuple(
+            (arm, tuple(_text(own[arm].get(step)) for step in taken))
+            for arm in analysis.arms
+            if arm in own
+        )
+        found.append(Ledger(cell.label, columns, rows))
+    return [one for one in found if one.columns]
 
 
 def _values(time: Hop, cpu: Hop | None) -> Iterator[str]:

@@ -160,6 +160,7 @@ def render(analysis: Analysis, shown: Mapping[str, pd.DataFrame]) -> str:
         knees=measured.knees(analysis),
         chains=hops_view.chains(analysis),
         ledgers=hops_view.ledgers(analysis),
+        steps=hops_view.steps(analysis),
         forests=forests,
         twins=judged.twins(analysis.gates),
         cells=list(_cells(analysis)),

@@ -82,6 +82,22 @@ def test_what_a_line_does_not_explain_is_said(tmp_path: Path) -> None:
     assert bent.off > 0.1
 
 
+def test_steps_are_what_each_length_costs_more_than_the_one_before(tmp_path: Path) -> None:
+    hop = by_arm(tmp_path, bend=900.0)["unix", "latency_mean_s"]
+    truth = {(1, 2): 400e-6, (2, 4): 850e-6, (4, 8): 175e-6}
+    assert {*hop.steps} == {*truth}
+    for step, value in truth.items():
+        assert hop.steps[step].low < value < hop.steps[step].high
+        assert hop.steps[step].value == pytest.approx(value, abs=40e-6)
+
+
+def test_of_one_run_at_a_length_no_step_is_known(tmp_path: Path) -> None:
+    runs = timed(good_runs(open_dataset(made(tmp_path, *LENGTHS)).runs()))
+    last = runs["variant"].str.contains("services=8") & (runs["block"] != runs["block"].max())
+    hops = {hop.arm: hop for hop in find_hops(runs[~last], PATHS)}
+    assert {*hops["unix"].steps} == {(1, 2), (2, 4)}
+
+
 def test_two_lengths_have_no_ledger(tmp_path: Path) -> None:
     found = analyse(open_dataset(made(tmp_path, 1, 4)), "web")
     assert found.hops == ()
@@ -92,7 +108,9 @@ def test_two_lengths_have_no_ledger(tmp_path: Path) -> None:
 def test_the_report_has_the_ledger_and_draws_it(tmp_path: Path) -> None:
     found = analyse(open_dataset(made(tmp_path, *LENGTHS)), "web")
     shown = tables(found)
-    assert set(shown["hops"]["part"]) == {"whole", "application", "serialisation", "transport"}
+    parts = {"whole", "application", "serialisation", "transport"}
+    assert set(shown["hops"]["part"]) == {*parts, "1 to 2", "2 to 4", "4 to 8"}
     page = render(found, shown)
     assert '<section id="hops">' in page
+    assert "takes from one length of the chain to the next" in page
     assert "Time of a request by length of the chain and arm, lab-2, wrk, 1 connection" in page
