@@ -41,6 +41,7 @@ from analysis.precision import stopping
 from analysis.proofs import Proof, read_proofs, refused_proofs
 from analysis.replicate import Replication, replicate
 from analysis.saturation import Grown, Knee, find_grown, find_knees
+from analysis.usage import Used, find_used
 from analysis.verdict import Contrast, Verdict, judge_all, judge_twin
 from collector.schema import SUPERSEDED
 
@@ -117,6 +118,7 @@ class Analysis:
     wire: tuple[Wire, ...]
     counted: tuple[Counted, ...]
     calls: tuple[Calls, ...]
+    used: tuple[Used, ...]
     unmeasured: tuple[Unmeasured, ...]
     claims: tuple[Claim, ...]
     replications: tuple[Replication, ...]
@@ -255,6 +257,7 @@ def analyse(
         ceilings=ceilings,
         counted=tuple(find_counted(good)),
         calls=tuple(find_calls(good, raw["containers"])),
+        used=tuple(find_used(good, raw["containers"])),
         unmeasured=tuple(find_unmeasured(last, parts)),
         wire=tuple(find_wire(last, parts)),
         failures=tuple(find_failures(good)) if plan.failures else (),

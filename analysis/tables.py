@@ -59,6 +59,7 @@ def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
             [{**_cell(c.cell), **_fields(c)} for c in analysis.counted]
         ),
         **({"calls": _calls(analysis)} if analysis.calls else {}),
+        **({"used": _used(analysis)} if analysis.used else {}),
         **(
             {"unmeasured": pd.DataFrame([_fields(one) for one in analysis.unmeasured])}
             if analysis.unmeasured
@@ -196,6 +197,20 @@ def _calls(analysis: Analysis) -> pd.DataFrame:
         }
         for one in analysis.calls
         for name, number in one.each.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _used(analysis: Analysis) -> pd.DataFrame:
+    rows = [
+        {
+            **_cell(one.cell), "arm": one.arm, "container": one.container, "n": one.n,
+            "own_bytes": one.own, "cache_bytes": one.cache, "kernel_bytes": one.kernel,
+            "memory_limit_hits": one.hits, "read_bytes_per_work": one.read,
+            "written_bytes_per_work": one.written, "received_bytes_per_work": one.received,
+            "sent_bytes_per_work": one.sent, "loopback_bytes_per_work": one.loopback,
+        }
+        for one in analysis.used
     ]  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -221,6 +221,13 @@ CONTAINERS: Final = _table(
     ("memory_bytes", "int64", "B", "memory of the cgroup after the run"),
     ("memory_peak_bytes", "int64", "B", "its peak; null where the kernel does not say"),
     ("memory_cache_bytes", "int64", "B", "of memory_bytes, page cache"),
+    ("memory_kernel_bytes", "int64", "B", "of memory_bytes, the kernel's for it; null if not said"),
+    ("memory_limit_hits", "int64", "", "times that its memory limit was met and pages reclaimed"),
+    ("read_bytes", "int64", "B", "read from block devices"),
+    ("written_bytes", "int64", "B", "written to block devices (cgroup v1: at once, not later)"),
+    ("received_bytes", "int64", "B", "came into its network namespace; null if it is the host's"),
+    ("sent_bytes", "int64", "B", "went out of it; tasks that share a namespace share the figure"),
+    ("loopback_bytes", "int64", "B", "went over its loopback"),
     ("calls", "string", "", "JSON: system call -> number in the traced run; null without one"),
 )
 

@@ -31,6 +31,9 @@ NETWORK: Final = {
     "listen_overflows": "ListenOverflows",
     "retransmits": "RetransSegs",
 }
+# What a container's cgroup, and its network namespace, count up.
+_OWN: Final = ("memory_limit_hits", "read_bytes", "written_bytes")
+_NETWORK: Final = ("received_bytes", "sent_bytes", "loopback_bytes")
 _UNKNOWN: Final[tuple[Body, Body]] = ({}, {})
 
 
@@ -154,6 +157,7 @@ def container_rows(
             first, last = (seen.cgroups if seen else {}).get(container.id, _UNKNOWN)
             after = maybe_mapping(observed.after.get(container.host) or {}, "cgroups") or {}
             now = maybe_mapping(after, container.id) or {}
+            first_net, last_net = (maybe_mapping(one, "net") or {} for one in (first, last))
             rows.append(
                 {
                     "run": run,
@@ -171,6 +175,9 @@ def container_rows(
                     "memory_bytes": maybe_whole(now, "memory_bytes"),
                     "memory_peak_bytes": maybe_whole(now, "memory_peak_bytes"),
                     "memory_cache_bytes": maybe_whole(now, "memory_cache_bytes"),
+                    "memory_kernel_bytes": maybe_whole(now, "memory_kernel_bytes"),
+                    **{name: grown(first, last, name) for name in _OWN},
+                    **{name: grown(first_net, last_net, name) for name in _NETWORK},
                     "calls": _calls(calls, container.task) if deployment is measured else None,
                 }
             )

@@ -7,6 +7,7 @@ say is None.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -57,22 +58,26 @@ def cgroup_version() -> int:
 
 
 def cgroup_folders(pid: int) -> dict[str, str]:
-    """Return a process's cgroup folders by controller (v1: cpu, cpuacct, memory; v2: unified).
+    """Return a process's cgroup folders by controller.
 
-    And under ``net`` that of its network namespace, whose counters are not the host's.
+    On v1 cpu, cpuacct, memory and blkio, on v2 unified; and under ``net`` that of its network
+    namespace, whose counters are not the host's.
     """
     folders: dict[str, str] = {"net": str(PROC / str(pid) / "net")}
     for line in (read_text(PROC / str(pid) / "cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(",") if controllers else ["unified"]:
             mount = CGROUP if cgroup_version() == 2 else CGROUP / controller
-            if controller in ("cpu", "cpuacct", "memory", "unified"):
+            if controller in ("cpu", "cpuacct", "memory", "blkio", "unified"):
                 folders[controller] = str(mount / path.lstrip("/"))
     return folders
 
 
 def read_cgroup(folders: Mapping[str, str]) -> dict[str, int | None]:
-    """Return CPU, throttling, context switches and memory of one cgroup."""
+    """Return CPU, throttling, context switches, memory and block I/O of one cgroup.
+
+    On cgroup v1 what is written later, from the page cache, is not among ``written_bytes``.
+    """
     if cgroup_version() == 2:
         unified = Path(folders.get("unified", NOWHERE))
         cpu = read_pairs(unified / "cpu.stat")
@@ -90,9 +95,14 @@ def read_cgroup(folders: Mapping[str, str]) -> dict[str, int | None]:
             "memory_bytes": read_int(unified / "memory.current"),
             "memory_peak_bytes": read_int(unified / "memory.peak"),
             "memory_cache_bytes": read_pairs(unified / "memory.stat").get("file"),
+            "memory_kernel_bytes": read_pairs(unified / "memory.stat").get("kernel"),
+            "memory_limit_hits": read_pairs(unified / "memory.events").get("max"),
+            "read_bytes": _sum_of(unified / "io.stat", r"\brbytes=([0-9]+)"),
+            "written_bytes": _sum_of(unified / "io.stat", r"\bwbytes=([0-9]+)"),
         }
     account = Path(folders.get("cpuacct", NOWHERE))
     memory = Path(folders.get("memory", NOWHERE))
+    blocks = Path(folders.get("blkio", NOWHERE)) / "blkio.throttle.io_service_bytes"
     # Often one folder with the accounts, but not where each controller is mounted by itself.
     stat = read_pairs(Path(folders.get("cpu", NOWHERE)) / "cpu.stat")
     return {
@@ -105,7 +115,17 @@ def read_cgroup(folders: Mapping[str, str]) -> dict[str, int | None]:
         "memory_bytes": read_int(memory / "memory.usage_in_bytes"),
         "memory_peak_bytes": read_int(memory / "memory.max_usage_in_bytes"),
         "memory_cache_bytes": read_pairs(memory / "memory.stat").get("total_cache"),
+        "memory_kernel_bytes": read_int(memory / "memory.kmem.usage_in_bytes"),
+        "memory_limit_hits": read_int(memory / "memory.failcnt"),
+        "read_bytes": _sum_of(blocks, r"^\S+ Read ([0-9]+)$"),
+        "written_bytes": _sum_of(blocks, r"^\S+ Write ([0-9]+)$"),
     }
+
+
+def _sum_of(path: Path, pattern: str) -> int | None:
+    """Add up what the pattern finds, a device each; None if the file is not there."""
+    text = read_text(path)
+    return None if text is None else sum(map(int, re.findall(pattern, text, re.MULTILINE)))
 
 
 def read_cpus(cpus: Iterable[int]) -> dict[str, list[int]]:
@@ -142,9 +162,28 @@ def lab_cpu_ns(kind: str, containers: Mapping[str, Mapping[str, str]]) -> int | 
     return int(total)
 
 
+def read_devices(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return bytes received and sent of each device of a network namespace."""
+    found = {}
+    for line in (read_text(folder / "dev") or "").splitlines():
+        name, colon, counts = line.partition(":")
+        fields = counts.split()
+        if colon and len(fields) > 8:
+            found[name.strip()] = int(fields[0]), int(fields[8])
+    return found
+
+
 def read_net(folder: Path = PROC / "net") -> dict[str, int]:
-    """Return the counters of ``NET`` from ``snmp`` and ``netstat`` of a network namespace."""
+    """Return what a network namespace counts.
+
+    The counters of ``NET`` from ``snmp`` and ``netstat``, and the bytes of its devices: those of
+    its loopback, and those that came in and went out by any other.
+    """
     found: dict[str, int] = {}
+    if devices := read_devices(folder):
+        _, found["loopback_bytes"] = devices.pop("lo", (0, 0))
+        found["received_bytes"] = sum(received for received, _ in devices.values())
+        found["sent_bytes"] = sum(sent for _, sent in devices.values())
     for name in ("snmp", "netstat"):
         lines = (read_text(folder / name) or "").splitlines()
         for keys, values in zip(lines[::2], lines[1::2], strict=False):
@@ -176,9 +215,14 @@ def snapshot(
 ) -> dict[str, Any]:
     """Return every counter of the host (docs/contracts.md, Block file).
 
-    ``containers``: container id to its cgroup's folders.
+    ``containers``: container id to its cgroup's folders. One without a network of its own has no
+    counters of any: they are the host's.
     """
-    cpus = list(cpus)
+    cpus, devices = list(cpus), read_devices(PROC / "net").keys()
+
+    def net(folder: Path) -> dict[str, int]:
+        return {} if read_devices(folder).keys() == devices else read_net(folder)
+
     return {
         "boot_id": boot_id(),
         "monotonic_ns": time.monotonic_ns(),
@@ -191,7 +235,7 @@ def snapshot(
         "net": read_net(),
         "conntrack": read_int(CONNTRACK),
         "cgroups": {
-            one: {**read_cgroup(folders), "net": read_net(Path(folders.get("net", NOWHERE)))}
+            one: {**read_cgroup(folders), "net": net(Path(folders.get("net", NOWHERE)))}
             for one, folders in containers.items()
         },
     }

@@ -48,7 +48,7 @@ def test_report_writes_its_files_and_ends_with_the_path(tmp_path: Path) -> None:
         "report.html", "answer.txt", "verdicts.csv", "aa.csv", "arms.csv", "blocks.csv", "cpu.csv",
         "latency.csv",
         "consistency.csv", "counted.csv", "replication.csv", "files.csv",
-        "account.csv", "environment.csv",
+        "account.csv", "environment.csv", "used.csv",
     }  # fmt: skip
     lines = done.output.rstrip().splitlines()
     assert lines[-1] == f"Report: {folder / 'report.html'}"

@@ -260,7 +260,11 @@ def _containers(
     tasks = campaign.tasks.get(row["arm"]) or {
         task: None if cpu is None else cpu * share for task, share in shares.items()
     }
-    own = [{"container": task, "measured": True, "cpu_s": used} for task, used in tasks.items()]
+    memory = {"memory_bytes": 30_000_000, "memory_cache_bytes": 8_000_000}
+    own = [
+        {"container": task, "measured": True, "cpu_s": used, **memory}
+        for task, used in tasks.items()
+    ]
     idle = {"container": "proxy", "measured": False, "cpu_s": float(rng.uniform(0.001, 0.003))}
     common = {"run": row["run"], "attempt": row["attempt"], "deployment": row["deployment"]}
     return [{**common, "container_id": "0" * 64, **part} for part in [*own, idle]]

@@ -298,8 +298,8 @@ def test_counters_of_this_machine() -> None:
     assert all(len(ticks) == 8 for ticks in taken["cpu"].values())
     assert taken["cgroups"]["me"].keys() >= {"cpu_ns", "throttled_count", "memory_bytes"}
     assert taken["net"]["RetransSegs"] >= 0
-    mine = taken["cgroups"]["me"]["net"]
-    assert mine.keys() == taken["net"].keys(), "the same namespace"
+    assert taken["net"].keys() >= {"received_bytes", "sent_bytes", "loopback_bytes"}
+    assert taken["cgroups"]["me"]["net"] == {}, "the host's, and counted there"
     gone = counters.snapshot("bare-metal", cpus, {"gone": counters.cgroup_folders(2**22 + 1)})
     assert gone["cgroups"]["gone"]["net"] == {}
 
@@ -311,7 +311,11 @@ def test_counters_of_cgroup_v2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     stat = "usage_usec 5\nuser_usec 3\nsystem_usec 2\nnr_throttled 4\nthrottled_usec 6\n"
     (one / "cpu.stat").write_text(stat)
     (one / "memory.current").write_text("77\n")
-    (one / "memory.stat").write_text("anon 66\nfile 11\n")
+    (one / "memory.stat").write_text("anon 66\nfile 11\nkernel 9\n")
+    (one / "memory.events").write_text("low 0\nhigh 0\nmax 3\noom 0\n")
+    (one / "io.stat").write_text(
+        "8:0 rbytes=100 wbytes=40 rios=2 wios=1 dbytes=0 dios=0\n254:0 rbytes=7 wbytes=2\n"
+    )
     monkeypatch.setattr(counters, "CGROUP", tmp_path)
     assert counters.read_cgroup({"unified": str(one)}) == {
         "cpu_ns": 5000,
@@ -323,6 +327,10 @@ def test_counters_of_cgroup_v2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "memory_bytes": 77,
         "memory_peak_bytes": None,
         "memory_cache_bytes": 11,
+        "memory_kernel_bytes": 9,
+        "memory_limit_hits": 3,
+        "read_bytes": 107,
+        "written_bytes": 42,
     }
 
 
@@ -332,12 +340,17 @@ def test_counters_of_cgroup_v1_whose_controllers_are_mounted_each_by_itself(
     process = tmp_path / "proc" / "7"
     process.mkdir(parents=True)
     (process / "cgroup").write_text(
-        "9:name=systemd:/one\n4:memory:/one\n2:cpuacct:/one\n1:cpu:/one\n"
+        "9:name=systemd:/one\n5:blkio:/one\n4:memory:/one\n2:cpuacct:/one\n1:cpu:/one\n"
     )
-    for controller in ("cpu", "cpuacct", "memory"):
+    for controller in ("blkio", "cpu", "cpuacct", "memory"):
         (tmp_path / controller / "one").mkdir(parents=True)
     (tmp_path / "cpuacct/one/cpuacct.usage").write_text("5000\n")
     (tmp_path / "cpuacct/one/cpu.stat").write_text("")
+    (tmp_path / "memory/one/memory.failcnt").write_text("6\n")
+    (tmp_path / "memory/one/memory.kmem.usage_in_bytes").write_text("8192\n")
+    (tmp_path / "blkio/one/blkio.throttle.io_service_bytes").write_text(
+        "8:0 Read 30\n8:0 Write 4\n8:0 Total 34\n8:16 Read 1\n8:16 Write 0\nTotal 35\n"
+    )
     (tmp_path / "cpu/one/cpu.stat").write_text(
         "nr_periods 9\nnr_throttled 4\nthrottled_time 6000\n"
     )
@@ -345,6 +358,32 @@ def test_counters_of_cgroup_v1_whose_controllers_are_mounted_each_by_itself(
     monkeypatch.setattr(counters, "PROC", tmp_path / "proc")
     found = counters.read_cgroup(counters.cgroup_folders(7))
     assert (found["cpu_ns"], found["throttled_count"], found["throttled_ns"]) == (5000, 4, 6000)
+    assert (found["memory_limit_hits"], found["memory_kernel_bytes"]) == (6, 8192)
+    assert (found["read_bytes"], found["written_bytes"]) == (31, 4)
+
+
+def test_what_a_container_sends_is_its_own_networks_and_never_the_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = "Inter-|   Receive\n face |bytes packets\n"
+
+    def device(name: str, received: int, sent: int) -> str:
+        return f"{name:>6}: {received} 1 0 0 0 0 0 0 {sent} 1 0 0 0 0 0 0\n"
+
+    host = device("lo", 9, 9) + device("eth0", 1000, 2000) + device("docker0", 1, 1)
+    for process, devices in (
+        ("net", host), ("7/net", host), ("8/net", device("lo", 5, 5) + device("eth0", 30, 40)),
+        ("9/net", device("lo", 6, 6)),
+    ):  # fmt: skip
+        (tmp_path / process).mkdir(parents=True)
+        (tmp_path / process / "dev").write_text(head + devices)
+    monkeypatch.setattr(counters, "PROC", tmp_path)
+    folders = {name: {"net": str(tmp_path / name / "net")} for name in ("7", "8", "9", "gone")}
+    taken = counters.snapshot("bare-metal", [], folders)["cgroups"]
+    found = {name: one["net"] for name, one in taken.items()}
+    assert found["8"] == {"loopback_bytes": 5, "received_bytes": 30, "sent_bytes": 40}
+    assert found["9"] == {"loopback_bytes": 6, "received_bytes": 0, "sent_bytes": 0}
+    assert found["7"] == found["gone"] == {}
 
 
 @pytest.mark.parametrize(("version", "name"), [(1, "tasks"), (2, "cgroup.threads")])

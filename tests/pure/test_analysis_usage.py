@@ -1,0 +1,83 @@
+"""What each container used: medians, sums of what adds up, and nothing made of null."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from synthetic_dataset import Campaign, add_campaign
+
+from analysis.dataset import good_runs, open_dataset
+from analysis.report import render
+from analysis.summary import analyse
+from analysis.tables import tables
+from analysis.usage import TOGETHER, Used, find_used
+
+MB = 1_000_000
+PROXY: dict[str, Any] = {
+    "memory_bytes": 10 * MB, "memory_cache_bytes": 4 * MB, "memory_kernel_bytes": 1 * MB,
+    "memory_limit_hits": 0, "read_bytes": 0, "written_bytes": 4096, "received_bytes": 500_000,
+    "sent_bytes": 900_000, "loopback_bytes": 0,
+}  # fmt: skip
+APP: dict[str, Any] = {
+    "memory_bytes": 50 * MB, "memory_cache_bytes": 5 * MB, "memory_kernel_bytes": None,
+    "memory_limit_hits": 7, "read_bytes": 1000, "written_bytes": 0, "received_bytes": None,
+    "sent_bytes": None, "loopback_bytes": None,
+}  # fmt: skip
+FIGURES = {"proxy": PROXY, "app-0": APP}
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("usage")
+    add_campaign(folder, Campaign(arms={"tcp-loopback": 1.0}, blocks=6, histograms=False))
+    return folder
+
+
+def used(state: Path, **changes: dict[str, Any]) -> dict[str, Used]:
+    dataset = open_dataset(state)
+    runs, containers = good_runs(dataset.runs()), dataset.table("containers")
+    mine = containers["measured"].eq(True)
+    for task, figures in FIGURES.items():
+        for name, value in {**figures, **changes.get(task, {})}.items():
+            containers.loc[mine & containers["container"].eq(task), name] = value
+    return {one.container: one for one in find_used(runs.assign(requests=100), containers)}
+
+
+def test_memory_is_told_apart_and_bytes_are_a_request(state: Path) -> None:
+    proxy = used(state)["proxy"]
+    assert (proxy.own, proxy.cache, proxy.kernel, proxy.hits) == (5 * MB, 4 * MB, 1 * MB, 0)
+    assert (proxy.received, proxy.sent, proxy.loopback) == (5000, 9000, 0)
+    assert proxy.n == 12, "both copies of the baseline"
+
+
+def test_what_no_host_said_stays_unsaid(state: Path) -> None:
+    app = used(state)["app-0"]
+    assert (app.kernel, app.received, app.sent, app.loopback) == (None, None, None, None)
+    assert app.own == 45 * MB, "a kernel that does not say its part has it among the processes'"
+    assert (app.hits, app.read, app.written) == (7, 10, 0)
+
+
+def test_an_arm_is_the_sum_of_what_adds_up(state: Path) -> None:
+    both = used(state)[TOGETHER]
+    assert both.own == 50 * MB
+    assert (both.cache, both.hits, both.read, both.written) == (9 * MB, 7, 10, 40.96)
+    assert (both.received, both.sent, both.loopback) == (None, None, None)
+    assert both.kernel is None, "one of the two did not say"
+
+
+def test_without_memory_counters_there_is_no_table(state: Path) -> None:
+    nothing = dict.fromkeys(PROXY)
+    assert used(state, **{"proxy": nothing, "app-0": nothing}) == {}
+
+
+def test_it_stands_in_the_report_and_its_tables(state: Path) -> None:
+    found = analyse(open_dataset(state), "web")
+    shown = tables(found)
+    assert set(shown["used"]["container"]) == {"proxy", "app-0", TOGETHER}
+    assert isinstance(shown["used"], pd.DataFrame)
+    page = render(found, shown)
+    assert "What each container used" in page
+    assert "used.csv" in page
