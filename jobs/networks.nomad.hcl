@@ -1,10 +1,11 @@
 # Two processes that talk over a network between containers; "network" says over which.
 #
-#   nomad job run -var-file=.lab/socklab/ipc.hcl -var network=bridge jobs/networks.nomad.hcl
+#   nomad job run -var-file=.lab/socklab/ipc.hcl -var-file=.lab/socklab/direct.hcl -var network=bridge jobs/networks.nomad.hcl
 #
 # With "peer" the serving one is on another host (over all but none and bridge). The measuring process
-# is started in the container "load", by the engine or by hand: /local/load --time 2. What macvlan,
-# overlay and larger packets need is made by the role networks (make lab experiment=networks).
+# is started in the container "load", by the engine or by hand: /local/load --time 2, and with
+# talk=web --connections 16 after it. What macvlan, overlay and larger packets need is made by the role
+# networks (make lab experiment=networks).
 
 variable "id" {
   description = "Name of the job; the engine gives every deployment its own."
@@ -19,6 +20,17 @@ variable "network" {
   validation {
     condition     = contains(["none", "host", "bridge", "published", "macvlan", "overlay"], var.network)
     error_message = "The network must be none, host, bridge, published, macvlan or overlay."
+  }
+}
+
+variable "talk" {
+  description = "What they say to each other: ipc (messages of one kind and size) or web (requests of h2load to an ASGI application, over TCP; where there is no network over a Unix socket)."
+  type        = string
+  default     = "ipc"
+
+  validation {
+    condition     = contains(["ipc", "web"], var.talk)
+    error_message = "The talk must be ipc or web."
   }
 }
 
@@ -100,6 +112,16 @@ variable "image_ipc" {
   type        = string
 }
 
+variable "image_app" {
+  description = "Image with gunicorn and the application, by digest."
+  type        = string
+}
+
+variable "image_caller" {
+  description = "Image with h2load and curl, by digest."
+  type        = string
+}
+
 variable "cpu" {
   description = "CPU share of a task, in the lab's unit: 100000 is one core."
   type        = number
@@ -107,12 +129,13 @@ variable "cpu" {
 }
 
 variable "memory_mb" {
-  description = "Memory of a task in MB."
+  description = "Memory of a task in MB; an application gets four times as much."
   type        = number
   default     = 64
 }
 
 locals {
+  web     = var.talk == "web"
   spans   = var.peer != ""
   none    = var.network == "none"
   shared  = contains(["macvlan", "overlay"], var.network) # a subnet that hosts share
@@ -148,10 +171,31 @@ locals {
     var.throughput_bytes == "" ? [] : ["--throughput", var.throughput_bytes],
     var.mechanism == "tcp" ? ["--connect"] : [],
   ))
+
+  socket = "${local.meeting}/app.sock"
+  url    = local.none ? "http://application/" : "http://${local.found}/"
+
+  # h2load's log is counted here, where it is: it has a line a request.
+  requests = <<EOT
+#!/bin/sh
+# --time SECONDS --connections NUMBER
+set -eu
+rm -f /local/requests # h2load would append
+h2load --h1 --threads 1 --duration "$2" --clients "$4" --log-file /local/requests${local.none ? " --base-uri=unix:${local.socket}" : ""} ${local.url}
+echo 'latencies from the sending, us and count:'
+awk '$2 != "-1" {n[$3]++} END {for (us in n) print us "\t" n[us]}' /local/requests | sort -n
+EOT
+  answer   = "curl --silent --show-error --fail --max-time 2${local.none ? " --unix-socket ${local.socket}" : ""} ${local.url} | grep -q '\"hello\":\"world\"'"
+
   files = {
-    "local/load"  = "#!/bin/sh\nexec ipc measure ${local.mechanism} \"${local.place}\" ${local.asked} \"$@\"\n"
-    "local/ready" = "#!/bin/sh\nexec ipc measure ${local.mechanism} \"${local.place}\" --latency 1 --time 0.01\n"
+    "local/load"  = local.web ? local.requests : "#!/bin/sh\nexec ipc measure ${local.mechanism} \"${local.place}\" ${local.asked} \"$@\"\n"
+    "local/ready" = local.web ? "#!/bin/sh\n${local.answer}\n" : "#!/bin/sh\nexec ipc measure ${local.mechanism} \"${local.place}\" --latency 1 --time 0.01\n"
   }
+
+  images  = local.web ? { serve = var.image_app, load = var.image_caller } : { serve = var.image_ipc, load = var.image_ipc }
+  program = local.web ? ["/usr/bin/gunicorn"] : ["/usr/local/bin/ipc"]
+  told    = local.web ? ["--config", "/srv/socklab/gunicorn.conf.py"] : ["serve", local.waits]
+  bind    = local.none ? "unix:${local.socket}" : local.own
 
   # The measured host's end first: what is asked, is asked from there.
   groups = local.spans ? { near = ["load"], far = ["serve"] } : { near = ["serve", "load"] }
@@ -239,10 +283,10 @@ job "networks" {
           }
 
           config {
-            image              = var.image_ipc
+            image              = local.images[task.value]
             image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
-            entrypoint         = task.value == "serve" ? ["/usr/local/bin/ipc"] : ["/usr/bin/sleep"]
-            args               = task.value == "serve" ? ["serve", local.waits] : ["infinity"]
+            entrypoint         = task.value == "serve" ? local.program : ["/usr/bin/sleep"]
+            args               = task.value == "serve" ? local.told : ["infinity"]
             network_mode       = local.modes[var.network][task.value]
             network_aliases    = var.network == "bridge" ? ["${task.value}.${NOMAD_ALLOC_ID}"] : []
             ipv4_address       = local.addresses[task.value]
@@ -262,9 +306,11 @@ job "networks" {
             }
           }
 
+          env = local.web && task.value == "serve" ? { BIND = local.bind } : {}
+
           resources {
             cpu    = var.cpu
-            memory = var.memory_mb
+            memory = local.web ? 4 * var.memory_mb : var.memory_mb
           }
         }
       }

@@ -9,7 +9,7 @@ import pytest
 from nomadjob import ROOT
 
 JOB: Final = ROOT / "jobs" / "networks.nomad.hcl"
-GIVEN: Final = {**nomadjob.images("ipc"), "port": 12008}
+GIVEN: Final = {**nomadjob.images("ipc", "app", "caller"), "port": 12008}
 PEER: Final = {"peer": "lab-3", "peer_address": "198.18.0.13"}
 
 
@@ -85,6 +85,43 @@ def test_two_hosts_have_an_end_each_the_measured_one_first(network: str) -> None
     assert [group["Constraints"][0]["RTarget"] for group in (near, far)] == ["lab-2", "lab-3"]
 
 
+@pytest.mark.parametrize(
+    ("network", "variables", "bind", "asked"),
+    [
+        ("none", {}, "unix:/alloc/tmp/app.sock", "unix:/alloc/tmp/app.sock http://application/"),
+        ("host", {}, "127.0.0.1:12008", " http://127.0.0.1:12008/"),
+        ("bridge", {}, "0.0.0.0:12008", " http://$(getent hosts serve."),
+        ("published", PEER, "0.0.0.0:12008", " http://198.18.0.13:12008/"),
+        ("macvlan", {}, "0.0.0.0:12008", " http://198.19.254.66:12008/"),
+        ("overlay", PEER, "0.0.0.0:12008", " http://198.19.255.66:12008/"),
+    ],
+)
+def test_a_web_application_is_asked_over_the_same_networks(
+    network: str, variables: dict[str, object], bind: str, asked: str
+) -> None:
+    messages, web = (tasks(render(network, talk=talk, **variables)) for talk in ("ipc", "web"))
+    assert web["serve"]["Env"] == {"BIND": bind}
+    assert web["serve"]["Config"]["image"] == GIVEN["image_app"]
+    load, ready = (one["EmbeddedTmpl"] for one in web["load"]["Templates"])
+    assert f"{asked}" in load.replace("--log-file /local/requests", "")
+    assert asked.partition(" ")[2] in ready
+    for end in ("serve", "load"):
+        for name in ("network_mode", "ipv4_address", "network_aliases", "ports"):
+            assert web[end]["Config"].get(name) == messages[end]["Config"].get(name)
+
+
+def test_h2load_is_told_the_same_in_either_job() -> None:
+    direct = nomadjob.render(
+        ROOT / "jobs" / "direct.nomad.hcl",
+        {**nomadjob.images("app", "caller"), "path": "unix"},
+    )
+    (group,) = direct["TaskGroups"]
+    (load,) = [task for task in group["Tasks"] if task["Name"] == "load"]
+    scripts = {one["DestPath"]: one["EmbeddedTmpl"] for one in load["Templates"]}
+    ours = tasks(render("none", talk="web"))["load"]["Templates"]
+    assert {one["DestPath"]: one["EmbeddedTmpl"] for one in ours} == scripts
+
+
 def test_one_host_starts_what_serves_first() -> None:
     (group,) = render("bridge")["TaskGroups"]
     assert [task["Name"] for task in group["Tasks"]] == ["serve", "load"]
@@ -125,6 +162,7 @@ def test_without_a_network_a_unix_socket_of_the_same_kind_stands_for_it() -> Non
     [
         ({"network": "carrier-pigeon"}, "The network must be none"),
         ({"network": "bridge", "mtu": 576}, "The mtu must be 1500"),
+        ({"network": "host", "talk": "smtp"}, "The talk must be ipc or web"),
         ({"network": "host", "mechanism": "sctp"}, "The mechanism must be tcp or udp"),
         ({"network": "host", "port": 80}, "The port must be 12000"),
     ],

@@ -23,6 +23,13 @@ def test_every_network_of_one_host_carries_both_protocols(lab: Lab) -> None:
 
 
 @pytest.mark.usefixtures("networks")
+def test_every_network_of_one_host_carries_a_web_application(lab: Lab) -> None:
+    _, runs = measured(lab, "web-networks")
+    assert len(runs) == 14
+    assert {run["requests_failed"] for run in runs} == {0}
+
+
+@pytest.mark.usefixtures("networks")
 def test_between_hosts_too_and_the_overlay_is_vxlan(lab: Lab) -> None:
     device = lab.on("lab-2", "ip", "-json", "-details", "link", "show", "socklab-vxlan")
     (shown,) = json.loads(device.stdout)
