@@ -152,6 +152,7 @@ else
 	$(BIN)/python benchmarks/verdicts.py
 	$(BIN)/python benchmarks/harness.py -i $(inventory)
 	$(BIN)/python benchmarks/fetch.py -i $(inventory)
+	$(BIN)/python benchmarks/crowd.py -i $(inventory)
 	$(BIN)/python benchmarks/converge.py
 endif
 

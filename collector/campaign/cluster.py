@@ -30,6 +30,7 @@ stamina.instrumentation.set_on_retry_hooks([])
 PREFIX: Final = "sl-"
 POLL_S: Final = 0.25
 PLACE_S: Final = 90.0
+ROOM_S: Final = 15.0  # in which what has ended gives its resources back
 STOP_S: Final = 45.0
 PATIENCE_S: Final = 30.0
 LAST_LINES: Final = 12
@@ -117,7 +118,7 @@ class Cluster:
         ``BlockFailed`` has the failing task's last lines, or which resource is exhausted:
         ``patience`` is for slow starts, and Nomad knows at once where there is no room.
         """
-        placed_by = time.monotonic() + PLACE_S
+        placed_by = time.monotonic() + ROOM_S
         deadline = time.monotonic() + PLACE_S * patience
         running: dict[str, str] = {}
         status = dict.fromkeys(groups, "not placed")
@@ -139,7 +140,7 @@ class Cluster:
             if time.monotonic() > placed_by:
                 no_room = self.why_not_placed(identity) if "not placed" in status.values() else ""
                 if no_room:
-                    raise BlockFailed(f"{identity}: not placed after {PLACE_S:.0f} s. {no_room}")
+                    raise BlockFailed(f"{identity}: not placed after {ROOM_S:.0f} s. {no_room}")
                 placed_by = deadline
             time.sleep(POLL_S)
         why = self.why_not_placed(identity)

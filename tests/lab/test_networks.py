@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
-from conftest import Lab
+from conftest import Lab, wait_for
 from test_hops import measured, reported
+from test_trouble import attempts, read_until
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +48,23 @@ def test_between_hosts_too_and_the_overlay_is_vxlan(lab: Lab) -> None:
     assert facts["netfilter"]["nat"] > 0
     assert int(facts["mtu"]["socklab-vxlan"]) == int(facts["mtu"]["eth0"]) - 50
     assert first["before"]["lab-2"]["conntrack"] >= 0
+
+
+@pytest.mark.usefixtures("networks")
+def test_an_overlay_that_loses_a_host_costs_an_attempt_and_no_more(lab: Lab) -> None:
+    argv = ("-m", "collector", "measure", "tests/lab/experiments/overlay.yml", "--events", "plain")
+    process = lab.popen(sys.executable, *argv)
+    read_until(process, "deploying")
+    measuring = "ipc measure tcp tcp:198.19.255.*--time 2"
+    wait_for(
+        lambda: lab.on("lab-2", "pgrep", "-f", measuring, check=False).stdout, 90, "it is measured"
+    )
+    lab.on("lab-3", "systemctl", "stop", "socklab-overlay")
+    try:
+        read_until(process, r"block 1, attempt 1: failed runs")
+    finally:
+        lab.on("lab-3", "systemctl", "start", "socklab-overlay")
+    read_until(process, "is done", 180)
+    (campaign,) = lab.campaigns("overlay")
+    assert [one["redo"] for one in attempts(campaign)] == [True, False]
+    lab.collector("collect", "--state", str(lab.state))

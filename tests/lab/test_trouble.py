@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from conftest import LAB, ROOT, Lab, wait_for
 
 BLOCKS = "/var/lib/socklab/.socklab/blocks"  # where a load host keeps what it measured
@@ -198,6 +199,19 @@ def test_a_job_that_never_answers_ends_with_its_last_lines(lab: Lab) -> None:
     assert refused.returncode == 1
     assert "socklab-says-boom" in refused.stdout
     assert "failed 3 times" in refused.stdout
+    assert ours(lab) == []
+
+
+@pytest.mark.parametrize(
+    ("experiment", "said"), [("starved", "OOM Killed"), ("crowded", "exhausted {'memory': 1}")]
+)
+def test_memory_that_is_too_little_or_not_there_is_named(
+    lab: Lab, experiment: str, said: str
+) -> None:
+    path = f"tests/lab/experiments/{experiment}.yml"
+    refused = lab.collector("measure", path, "--events", "plain", check=False)
+    assert refused.returncode == 1
+    assert refused.stdout.count(said) >= 3, "each attempt says so"
     assert ours(lab) == []
 
 
