@@ -153,6 +153,7 @@ else
 	$(BIN)/python benchmarks/harness.py -i $(inventory)
 	$(BIN)/python benchmarks/fetch.py -i $(inventory)
 	$(BIN)/python benchmarks/crowd.py -i $(inventory)
+	$(BIN)/python benchmarks/first_answer.py -i $(inventory)
 	$(BIN)/python benchmarks/converge.py
 endif
 

@@ -1,7 +1,8 @@
 """The metrics that are contrasted: name, words, display unit, direction; by load tool.
 
-What a tool counts decides the words: requests (wrk, ab, h2load), transactions (sysbench), messages
-(stream, ipc's throughput, serialisation), round trips and connections (ipc). In an open loop
+What a tool counts decides the words: requests (wrk, ab, h2load, inside a deployment too),
+transactions (sysbench), messages (stream, ipc's throughput, serialisation), round trips and
+connections (ipc). In an open loop
 (h2load) the rate is given, and latency, charged from the schedule, is what is asked; of what is
 timed one by one, as a round trip is, it is the median. A message of 64 bytes and one of 64 KiB are
 not the same work, so where bytes go one way CPU is given per MB of payload (10^6 bytes).

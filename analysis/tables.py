@@ -178,12 +178,12 @@ def _hops(hops: tuple[Hop, ...]) -> pd.DataFrame:
     rows = [
         {
             **_cell(hop.cell), "arm": hop.arm, "metric": hop.metric, "part": name, "n": hop.n,
-            "per_hop_s": part.value, "low_s": part.low, "high_s": part.high, "off": hop.off,
+            "per_hop_s": part.value, "low_s": part.low, "high_s": part.high, "off": off,
         }
         for hop in hops
-        for name, part in [
-            *hop.parts.items(),
-            *((f"{short} to {long}", step) for (short, long), step in hop.steps.items()),
+        for name, part, off in [
+            *((name, part, hop.off) for name, part in hop.parts.items()),
+            *((f"{short} to {long}", step, None) for (short, long), step in hop.steps.items()),
         ]
     ]  # fmt: skip
     return pd.DataFrame(rows)

@@ -1,10 +1,11 @@
 """What each container of an arm used: memory by kind, bytes over networks and block devices.
 
-Memory is as it was after a run: what the processes hold (``own``), page cache and the kernel's part
-stand apart, since a container that has read a large file is not a large program. Bytes are a unit
-of work. A network's bytes are its namespace's, which the tasks of an allocation may share, so they
-are not added up; those of a container on the host's own network are nobody's. Everything else adds
-up to the arm (``TOGETHER``).
+Memory is as it was after a run: what the processes hold (``own``), page cache with shared memory
+and the kernel's part stand apart, since a container that has read a large file is not a large
+program. Bytes are a unit of work. A network's bytes are its namespace's, which the tasks of an
+allocation may share, so they are not added up; those of a container on the host's own network are
+nobody's. Everything else adds up to the arm (``TOGETHER``), without a load generator inside. An arm
+that grew is left out: its new instances are not known.
 """
 
 from __future__ import annotations
@@ -16,25 +17,24 @@ from typing import Final
 import pandas as pd
 
 from analysis.contrast import Cell, cells_of, work_done
+from analysis.cpu import LOAD_TASK
 from analysis.metric import OF_CELLS
 
 TOGETHER: Final = "together"
-MEMORY: Final = ("memory_bytes", "memory_cache_bytes", "memory_kernel_bytes")
+MEMORY: Final = ("memory_anonymous_bytes", "memory_cache_bytes", "memory_kernel_bytes")
 BLOCKS: Final = ("read_bytes", "written_bytes")
 NETWORK: Final = ("received_bytes", "sent_bytes", "loopback_bytes")
 LIMIT: Final = "memory_limit_hits"
 _RUN: Final = ["run", "attempt"]
-_SAID: Final = (*MEMORY, LIMIT, *BLOCKS, *NETWORK)
-_SHOWN: Final = ("own", *MEMORY[1:], LIMIT, *BLOCKS, *NETWORK)
+_ALL: Final = (*MEMORY, LIMIT, *BLOCKS, *NETWORK)
 
 
 @dataclass(frozen=True, slots=True)
 class Used:
     """One container of an arm in one cell, or all ``TOGETHER``: medians over ``n`` runs.
 
-    Bytes; None where no host said it. ``own`` is memory less cache and the kernel's part; ``hits``
-    how often a run met the memory limit; what was read, written and sent is a unit of work (a
-    request; for stream a MB).
+    Bytes; None where no host said it. ``hits``: how often a run met the memory limit; what was
+    read, written and sent is a unit of work (a request; for stream a MB).
     """
 
     cell: Cell
@@ -57,30 +57,31 @@ def find_used(good: pd.DataFrame, containers: pd.DataFrame) -> Iterator[Used]:
 
     ``good``: runs; ``containers``: that table. Counters are of whole runs: no part is a cell's.
     """
-    whole = good[~good["tool"].isin(OF_CELLS)]
-    measured = containers.loc[containers["measured"].eq(True), [*_RUN, "container", *_SAID]]
+    whole = good[~good["tool"].isin(OF_CELLS) & good["scaled_to"].isna()]
+    measured = containers.loc[containers["measured"].eq(True), [*_RUN, "container", *_ALL]]
     for cell, rows in cells_of(whole):
-        own = rows.assign(work=work_done(rows))[[*_RUN, "arm", "work"]].merge(measured, on=_RUN)
-        own = own.astype(dict.fromkeys(_SAID, "float64"))
-        # A kernel that does not say its part has it among the processes'.
-        kernel = own["memory_kernel_bytes"].fillna(0)
-        own["own"] = own["memory_bytes"] - own["memory_cache_bytes"] - kernel
+        own = rows.assign(work=work_done(rows))[[*_RUN, "arm", "inside", "work"]].merge(
+            measured, on=_RUN
+        )
+        own = own.astype(dict.fromkeys(_ALL, "float64"))
         for name in (*BLOCKS, *NETWORK):
             own[name] = own[name] / own["work"]
-        for arm, of_arm in own.groupby("arm", sort=True):
+        known = own[own[list(_ALL)].notna().any(axis=1)]
+        for arm, of_arm in known.groupby("arm", sort=True):
             found = [
                 _used(cell, str(arm), str(task), of_task)
                 for task, of_task in of_arm.groupby("container", sort=True)
             ]
-            if any(one.own is not None for one in found):
-                yield from found
-                if len(found) > 1:
-                    sums = of_arm.groupby(_RUN)[list(_SHOWN)].sum(min_count=len(found))
-                    yield _used(cell, str(arm), TOGETHER, sums.assign(**dict.fromkeys(NETWORK)))
+            yield from found
+            parts = of_arm[~(of_arm["inside"].eq(True) & of_arm["container"].eq(LOAD_TASK))]
+            number = parts["container"].nunique()
+            if number > 1:
+                sums = parts.groupby(_RUN)[list(_ALL)].sum(min_count=number)
+                yield _used(cell, str(arm), TOGETHER, sums.assign(**dict.fromkeys(NETWORK)))
 
 
 def _used(cell: Cell, arm: str, container: str, runs: pd.DataFrame) -> Used:
-    return Used(cell, arm, container, len(runs), *(_median(runs[name]) for name in _SHOWN))
+    return Used(cell, arm, container, len(runs), *(_median(runs[name]) for name in _ALL))
 
 
 def _median(values: pd.Series) -> float | None:

@@ -118,10 +118,11 @@ locals {
 #!/bin/sh
 # --time SECONDS --connections NUMBER
 set -eu
-rm -f /local/requests # h2load would append
+[ "$1 $3" = "--time --connections" ]
 ${join(" ", concat(local.asking, ["h2load --h1 --threads 1 --duration \"$2\" --clients \"$4\" --log-file /local/requests"]))}${local.unix ? " --base-uri=${local.bind}" : ""} ${local.url}
 echo 'latencies from the sending, us and count:'
 awk '$2 != "-1" {n[$3]++} END {for (us in n) print us "\t" n[us]}' /local/requests | sort -n
+rm /local/requests # h2load would append to it
 EOT
 
   ready = <<EOT

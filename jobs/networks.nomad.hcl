@@ -35,7 +35,7 @@ variable "talk" {
 }
 
 variable "mechanism" {
-  description = "How they talk over it: tcp or udp. Where there is none, a Unix stream socket stands for the one, a datagram socket for the other."
+  description = "How messages go over it (requests always go over TCP): tcp or udp. Where there is none, a Unix stream socket stands for the one, a datagram socket for the other."
   type        = string
   default     = "tcp"
 
@@ -129,7 +129,7 @@ variable "cpu" {
 }
 
 variable "memory_mb" {
-  description = "Memory of a task in MB; an application gets four times as much."
+  description = "Memory of a task in MB; with talk=web four times as much."
   type        = number
   default     = 64
 }
@@ -180,10 +180,11 @@ locals {
 #!/bin/sh
 # --time SECONDS --connections NUMBER
 set -eu
-rm -f /local/requests # h2load would append
+[ "$1 $3" = "--time --connections" ]
 h2load --h1 --threads 1 --duration "$2" --clients "$4" --log-file /local/requests${local.none ? " --base-uri=unix:${local.socket}" : ""} ${local.url}
 echo 'latencies from the sending, us and count:'
 awk '$2 != "-1" {n[$3]++} END {for (us in n) print us "\t" n[us]}' /local/requests | sort -n
+rm /local/requests # h2load would append to it
 EOT
   answer   = "curl --silent --show-error --fail --max-time 2${local.none ? " --unix-socket ${local.socket}" : ""} ${local.url} | grep -q '\"hello\":\"world\"'"
 

@@ -213,15 +213,20 @@ class Cluster:
     def nodes(self) -> dict[str, str]:
         """Return the status of every registered node, by name."""
         try:
-            listed = _patiently(self._api.nodes.get_nodes)
+            return {node["Name"]: node["Status"] for node in self._hosts()}
         except BlockFailed as error:
             raise NotReadyError(f"{error} (make status)") from None
-        return {node["Name"]: node["Status"] for node in listed}
+
+    def _hosts(self) -> list[dict[str, Any]]:
+        """Return each host's node: of one that was made anew, the last; Nomad keeps the others."""
+        listed = _patiently(self._api.nodes.get_nodes)
+        ordered = sorted(listed, key=lambda node: int(node["CreateIndex"]))
+        return list({node["Name"]: node for node in ordered}.values())
 
     def system_placements(self) -> list[Placement]:
         """Say of every system job on which hosts it runs, on which not, and why not."""
         found = []
-        nodes = _patiently(self._api.nodes.get_nodes)
+        nodes = self._hosts()
         for stub in _patiently(self._api.jobs.get_jobs):
             if stub["Type"] == "system" and not stub["Stop"]:
                 dry_run = partial(self._dry_run, stub["ID"])

@@ -174,6 +174,7 @@ def container_rows(
                     "throttled_s": _grown_s(first, last, "throttled_ns"),
                     "memory_bytes": maybe_whole(now, "memory_bytes"),
                     "memory_peak_bytes": maybe_whole(now, "memory_peak_bytes"),
+                    "memory_anonymous_bytes": maybe_whole(now, "memory_anonymous_bytes"),
                     "memory_cache_bytes": maybe_whole(now, "memory_cache_bytes"),
                     "memory_kernel_bytes": maybe_whole(now, "memory_kernel_bytes"),
                     **{name: grown(first, last, name) for name in _OWN},

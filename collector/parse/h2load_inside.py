@@ -24,7 +24,7 @@ latency from the sending with its count, as ``histogram`` has them:
 (3, 5.2e-05, 0.02007)
 
 Of connections that are lost meanwhile h2load says nothing in a run for a time, neither as failed
-nor as errors: what tells is Little's law, which the gates look at.
+nor as errors: Little's law tells, of as many as are more than its gate allows (a tenth).
 """
 
 from __future__ import annotations

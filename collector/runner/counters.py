@@ -20,6 +20,8 @@ NET: Final = (
     "ActiveOpens", "PassiveOpens", "ListenOverflows", "ListenDrops", "TCPTimeouts",
     "TCPBacklogDrop", "RetransSegs",
 )  # fmt: skip
+BLOCKS: Final = Path("/sys/dev/block")
+LOOP: Final = "7:"
 THREADS: Final = {1: "tasks", 2: "cgroup.threads"}
 SWITCHES: Final = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
 CONNTRACK: Final = PROC / "sys/net/netfilter/nf_conntrack_count"
@@ -74,13 +76,10 @@ def cgroup_folders(pid: int) -> dict[str, str]:
 
 
 def read_cgroup(folders: Mapping[str, str]) -> dict[str, int | None]:
-    """Return CPU, throttling, context switches, memory and block I/O of one cgroup.
-
-    On cgroup v1 what is written later, from the page cache, is not among ``written_bytes``.
-    """
+    """Return CPU, throttling, context switches, memory and block I/O of one cgroup."""
     if cgroup_version() == 2:
         unified = Path(folders.get("unified", NOWHERE))
-        cpu = read_pairs(unified / "cpu.stat")
+        cpu, memory = read_pairs(unified / "cpu.stat"), read_pairs(unified / "memory.stat")
 
         def usec(name: str) -> int | None:
             return cpu[name] * 1000 if name in cpu else None
@@ -94,14 +93,15 @@ def read_cgroup(folders: Mapping[str, str]) -> dict[str, int | None]:
             "context_switches": read_context_switches(unified),
             "memory_bytes": read_int(unified / "memory.current"),
             "memory_peak_bytes": read_int(unified / "memory.peak"),
-            "memory_cache_bytes": read_pairs(unified / "memory.stat").get("file"),
-            "memory_kernel_bytes": read_pairs(unified / "memory.stat").get("kernel"),
+            "memory_anonymous_bytes": memory.get("anon"),
+            "memory_cache_bytes": memory.get("file"),
+            "memory_kernel_bytes": memory.get("kernel"),
             "memory_limit_hits": read_pairs(unified / "memory.events").get("max"),
-            "read_bytes": _sum_of(unified / "io.stat", r"\brbytes=([0-9]+)"),
-            "written_bytes": _sum_of(unified / "io.stat", r"\bwbytes=([0-9]+)"),
+            **read_blocks(unified / "io.stat", r"^(\S+) .*?rbytes=(\d+) wbytes=(\d+)"),
         }
     account = Path(folders.get("cpuacct", NOWHERE))
-    memory = Path(folders.get("memory", NOWHERE))
+    limited = Path(folders.get("memory", NOWHERE))
+    memory = read_pairs(limited / "memory.stat")
     blocks = Path(folders.get("blkio", NOWHERE)) / "blkio.throttle.io_service_bytes"
     # Often one folder with the accounts, but not where each controller is mounted by itself.
     stat = read_pairs(Path(folders.get("cpu", NOWHERE)) / "cpu.stat")
@@ -112,20 +112,30 @@ def read_cgroup(folders: Mapping[str, str]) -> dict[str, int | None]:
         "throttled_count": stat.get("nr_throttled"),
         "throttled_ns": stat.get("throttled_time"),
         "context_switches": read_context_switches(account),
-        "memory_bytes": read_int(memory / "memory.usage_in_bytes"),
-        "memory_peak_bytes": read_int(memory / "memory.max_usage_in_bytes"),
-        "memory_cache_bytes": read_pairs(memory / "memory.stat").get("total_cache"),
-        "memory_kernel_bytes": read_int(memory / "memory.kmem.usage_in_bytes"),
-        "memory_limit_hits": read_int(memory / "memory.failcnt"),
-        "read_bytes": _sum_of(blocks, r"^\S+ Read ([0-9]+)$"),
-        "written_bytes": _sum_of(blocks, r"^\S+ Write ([0-9]+)$"),
+        "memory_bytes": read_int(limited / "memory.usage_in_bytes"),
+        "memory_peak_bytes": read_int(limited / "memory.max_usage_in_bytes"),
+        "memory_anonymous_bytes": memory.get("total_rss"),
+        "memory_cache_bytes": memory.get("total_cache"),
+        "memory_kernel_bytes": read_int(limited / "memory.kmem.usage_in_bytes"),
+        "memory_limit_hits": read_int(limited / "memory.failcnt"),
+        **read_blocks(blocks, r"^(\S+) Read (\d+)\n\1 Write (\d+)"),
     }
 
 
-def _sum_of(path: Path, pattern: str) -> int | None:
-    """Add up what the pattern finds, a device each; None if the file is not there."""
-    text = read_text(path)
-    return None if text is None else sum(map(int, re.findall(pattern, text, re.MULTILINE)))
+def read_blocks(path: Path, pattern: str) -> dict[str, int | None]:
+    """Return the bytes read and written of a cgroup, by the lines of its devices.
+
+    None where no device has a line: kernels from 6.10 on count nothing by cgroup v1, and say
+    ``Total 0``. A device that lies on another one is left out: what goes through it is counted
+    below. ``pattern``: device, bytes read, bytes written.
+    """
+    found = [
+        (int(read), int(written))
+        for device, read, written in re.findall(pattern, read_text(path) or "", re.MULTILINE)
+        if not device.startswith(LOOP) and not any((BLOCKS / device / "slaves").glob("*"))
+    ]
+    read, written = (sum(part) for part in zip(*found, strict=True)) if found else (None, None)
+    return {"read_bytes": read, "written_bytes": written}
 
 
 def read_cpus(cpus: Iterable[int]) -> dict[str, list[int]]:
@@ -173,6 +183,14 @@ def read_devices(folder: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
+def _namespace(folder: Path) -> int | None:
+    """What tells a network namespace from others: its files are its own; None if it is gone."""
+    try:
+        return (folder / "dev").stat().st_ino
+    except OSError:
+        return None
+
+
 def read_net(folder: Path = PROC / "net") -> dict[str, int]:
     """Return what a network namespace counts.
 
@@ -218,10 +236,10 @@ def snapshot(
     ``containers``: container id to its cgroup's folders. One without a network of its own has no
     counters of any: they are the host's.
     """
-    cpus, devices = list(cpus), read_devices(PROC / "net").keys()
+    cpus, ours = list(cpus), _namespace(PROC / "net")
 
     def net(folder: Path) -> dict[str, int]:
-        return {} if read_devices(folder).keys() == devices else read_net(folder)
+        return {} if _namespace(folder) == ours else read_net(folder)
 
     return {
         "boot_id": boot_id(),

@@ -116,6 +116,8 @@ def test_what_the_script_prints_is_what_the_tool_reads(tmp_path: Path) -> None:
     load = tmp_path / "load"
     load.write_text(script(tasks("unix")["load"], "load").replace("/local/requests", str(log)))
     argv = ["sh", str(load), "--time", "2", "--connections", "16"]
+    wrong = ["sh", str(load), "--connections", "16", "--time", "2"]
+    assert subprocess.run(wrong, check=False, env={"PATH": "/usr/bin:/bin"}).returncode == 1
     for _ in range(2):  # the log is of this run alone
         done = subprocess.run(
             argv, check=True, capture_output=True, env={"PATH": f"{programs}:/usr/bin:/bin"}

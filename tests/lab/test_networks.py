@@ -27,7 +27,7 @@ def test_every_network_of_one_host_carries_both_protocols(lab: Lab) -> None:
 @pytest.mark.usefixtures("networks")
 def test_every_network_of_one_host_carries_a_web_application(lab: Lab) -> None:
     _, runs = measured(lab, "web-networks")
-    assert len(runs) == 14
+    assert len(runs) == 12
     assert {run["requests_failed"] for run in runs} == {0}
 
 

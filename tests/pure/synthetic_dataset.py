@@ -260,7 +260,7 @@ def _containers(
     tasks = campaign.tasks.get(row["arm"]) or {
         task: None if cpu is None else cpu * share for task, share in shares.items()
     }
-    memory = {"memory_bytes": 30_000_000, "memory_cache_bytes": 8_000_000}
+    memory = {"memory_anonymous_bytes": 22_000_000, "memory_cache_bytes": 8_000_000}
     own = [
         {"container": task, "measured": True, "cpu_s": used, **memory}
         for task, used in tasks.items()

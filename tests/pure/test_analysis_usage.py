@@ -17,12 +17,12 @@ from analysis.usage import TOGETHER, Used, find_used
 
 MB = 1_000_000
 PROXY: dict[str, Any] = {
-    "memory_bytes": 10 * MB, "memory_cache_bytes": 4 * MB, "memory_kernel_bytes": 1 * MB,
+    "memory_anonymous_bytes": 5 * MB, "memory_cache_bytes": 4 * MB, "memory_kernel_bytes": 1 * MB,
     "memory_limit_hits": 0, "read_bytes": 0, "written_bytes": 4096, "received_bytes": 500_000,
     "sent_bytes": 900_000, "loopback_bytes": 0,
 }  # fmt: skip
 APP: dict[str, Any] = {
-    "memory_bytes": 50 * MB, "memory_cache_bytes": 5 * MB, "memory_kernel_bytes": None,
+    "memory_anonymous_bytes": 45 * MB, "memory_cache_bytes": 5 * MB, "memory_kernel_bytes": None,
     "memory_limit_hits": 7, "read_bytes": 1000, "written_bytes": 0, "received_bytes": None,
     "sent_bytes": None, "loopback_bytes": None,
 }  # fmt: skip
@@ -36,14 +36,20 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def used(state: Path, **changes: dict[str, Any]) -> dict[str, Used]:
+def used(
+    state: Path, inside: bool = False, scaled_to: int | None = None, **changes: dict[str, Any]
+) -> dict[str, Used]:
     dataset = open_dataset(state)
     runs, containers = good_runs(dataset.runs()), dataset.table("containers")
+    runs = runs.assign(requests=100, inside=inside, scaled_to=scaled_to)
+    if inside:
+        containers = containers.replace({"container": {"proxy": "load"}})
+        changes = {"load": PROXY, **changes}
     mine = containers["measured"].eq(True)
-    for task, figures in FIGURES.items():
-        for name, value in {**figures, **changes.get(task, {})}.items():
+    for task, figures in {**FIGURES, **changes}.items():
+        for name, value in figures.items():
             containers.loc[mine & containers["container"].eq(task), name] = value
-    return {one.container: one for one in find_used(runs.assign(requests=100), containers)}
+    return {one.container: one for one in find_used(runs, containers)}
 
 
 def test_memory_is_told_apart_and_bytes_are_a_request(state: Path) -> None:
@@ -56,7 +62,7 @@ def test_memory_is_told_apart_and_bytes_are_a_request(state: Path) -> None:
 def test_what_no_host_said_stays_unsaid(state: Path) -> None:
     app = used(state)["app-0"]
     assert (app.kernel, app.received, app.sent, app.loopback) == (None, None, None, None)
-    assert app.own == 45 * MB, "a kernel that does not say its part has it among the processes'"
+    assert app.own == 45 * MB
     assert (app.hits, app.read, app.written) == (7, 10, 0)
 
 
@@ -68,7 +74,16 @@ def test_an_arm_is_the_sum_of_what_adds_up(state: Path) -> None:
     assert both.kernel is None, "one of the two did not say"
 
 
-def test_without_memory_counters_there_is_no_table(state: Path) -> None:
+def test_a_load_generator_inside_is_no_part_of_its_arm(state: Path) -> None:
+    found = used(state, inside=True)
+    assert {*found} == {"load", "app-0"}, "of one container there is no sum"
+
+
+def test_of_an_arm_that_grew_nothing_is_said(state: Path) -> None:
+    assert used(state, scaled_to=2) == {}
+
+
+def test_without_counters_there_is_no_table(state: Path) -> None:
     nothing = dict.fromkeys(PROXY)
     assert used(state, **{"proxy": nothing, "app-0": nothing}) == {}
 

@@ -57,6 +57,29 @@ def test_facts_that_cannot_be_read_are_not_there_yet(
     assert cluster.read_facts("allocation", "/alloc/data/sidecar-client.json") == facts
 
 
+def test_a_host_that_was_made_anew_is_its_last_node(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first node stays in Nomad's list for a day, down, under the same name."""
+    cluster = Cluster(state)
+    for order in (1, -1):
+        listed = [
+            {"Name": "lab-2", "ID": "new", "Status": "ready", "CreateIndex": 90},
+            {"Name": "lab-3", "ID": "other", "Status": "down", "CreateIndex": 14},
+            {"Name": "lab-2", "ID": "old", "Status": "down", "CreateIndex": 12},
+        ][::order]
+        monkeypatch.setattr(cluster._api.nodes, "get_nodes", lambda listed=listed: listed)
+        assert cluster.nodes() == {"lab-2": "ready", "lab-3": "down"}
+    monkeypatch.setattr(
+        cluster._api.jobs, "get_jobs",
+        lambda: [{"ID": "roomy", "Type": "system", "Stop": False, "Datacenters": ["dc1"]}],
+    )  # fmt: skip
+    monkeypatch.setattr(cluster._api.job, "get_allocations", lambda _: [])
+    for node in listed:
+        node |= {"Datacenter": "dc1", "Status": "down"}
+    assert [one.host for one in cluster.system_placements()] == ["lab-2", "lab-3"]
+
+
 EXHAUSTED = {"client": {"DimensionExhausted": {"memory": 1}, "ConstraintFiltered": {"node": 2}}}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.campaign.commands import read_images, refuse_unbuilt
+from collector.campaign.commands import VAR_FILES, read_images, refuse_unbuilt
 from collector.campaign.engine import refuse_clock
 from collector.campaign.errors import NotReadyError
 from collector.plan.experiment import parse_experiment
@@ -30,8 +30,8 @@ def plan_with(hosts: str = "") -> Plan:
 def write(state: Path, built: str) -> None:
     text = f'# built for: {built}\nimage_app = "198.18.0.11:5000/socklab/app@{DIGEST}"\n'
     (state / "images.hcl").write_text(text)
-    for name in ("chain.hcl", "ipc.hcl", "mesh.hcl", "peers.hcl", "serialisation.hcl"):
-        (state / name).write_text('node = "lab-2"\n')
+    for name in VAR_FILES[1:]:
+        (state / f"{name}.hcl").write_text('node = "lab-2"\n')
 
 
 def test_images_and_what_they_are_for(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_file_without_output_is_refused(
 
 
 # What h2load prints inside a deployment is read as h2load's.
-@pytest.mark.parametrize("tool", set(TOOLS) - {"h2load-inside"})
+@pytest.mark.parametrize("tool", sorted({*TOOLS} - {"h2load-inside"}))
 def test_file_without_output_of_the_tool_asked_for_is_refused(
     tool: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -151,9 +151,9 @@ def test_alias_bomb_is_refused_before_it_grows() -> None:
         f"{name}: &{name} [*{before}, *{before}, *{before}, *{before}]\n"
         for before, name in zip("abcdefgh", "bcdefghi", strict=True)
     )
-    started = time.monotonic()
+    started = time.process_time()
     said = messages(bomb)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
     assert said[-1] == "experiments/x.yml:2:8: alias *a is not accepted; write the value out"
 
 

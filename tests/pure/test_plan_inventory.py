@@ -149,9 +149,9 @@ def test_200_hosts_take_bounded_time() -> None:
         "load": {"hosts": names[:20]},
         **{f"site_{n}": {"hosts": names[n::10], "children": ["clients"]} for n in range(10)},
     }
-    started = time.monotonic()
+    started = time.process_time()
     read = parse_inventory(data)
-    assert time.monotonic() - started < 0.5
+    assert time.process_time() - started < 0.5
     assert len(read.hosts) == len(read.groups["site_3"]) == 200
 
 

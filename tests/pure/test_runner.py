@@ -311,11 +311,14 @@ def test_counters_of_cgroup_v2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     stat = "usage_usec 5\nuser_usec 3\nsystem_usec 2\nnr_throttled 4\nthrottled_usec 6\n"
     (one / "cpu.stat").write_text(stat)
     (one / "memory.current").write_text("77\n")
-    (one / "memory.stat").write_text("anon 66\nfile 11\nkernel 9\n")
+    (one / "memory.stat").write_text("anon 66\nfile 11\nkernel 9\nsock 2\n")
     (one / "memory.events").write_text("low 0\nhigh 0\nmax 3\noom 0\n")
     (one / "io.stat").write_text(
-        "8:0 rbytes=100 wbytes=40 rios=2 wios=1 dbytes=0 dios=0\n254:0 rbytes=7 wbytes=2\n"
+        "8:0 rbytes=100 wbytes=40 rios=2 wios=1 dbytes=0 dios=0\n8:16 rbytes=7 wbytes=2\n"
+        "253:0 rbytes=100 wbytes=40\n7:1 rbytes=9 wbytes=0\n8:32 \n"
     )
+    (tmp_path / "block/253:0/slaves/sda").mkdir(parents=True)
+    monkeypatch.setattr(counters, "BLOCKS", tmp_path / "block")
     monkeypatch.setattr(counters, "CGROUP", tmp_path)
     assert counters.read_cgroup({"unified": str(one)}) == {
         "cpu_ns": 5000,
@@ -326,6 +329,7 @@ def test_counters_of_cgroup_v2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "context_switches": None,
         "memory_bytes": 77,
         "memory_peak_bytes": None,
+        "memory_anonymous_bytes": 66,
         "memory_cache_bytes": 11,
         "memory_kernel_bytes": 9,
         "memory_limit_hits": 3,
@@ -349,7 +353,8 @@ def test_counters_of_cgroup_v1_whose_controllers_are_mounted_each_by_itself(
     (tmp_path / "memory/one/memory.failcnt").write_text("6\n")
     (tmp_path / "memory/one/memory.kmem.usage_in_bytes").write_text("8192\n")
     (tmp_path / "blkio/one/blkio.throttle.io_service_bytes").write_text(
-        "8:0 Read 30\n8:0 Write 4\n8:0 Total 34\n8:16 Read 1\n8:16 Write 0\nTotal 35\n"
+        "8:0 Read 30\n8:0 Write 4\n8:0 Sync 30\n8:0 Total 34\n8:16 Read 1\n8:16 Write 0\n"
+        "8:16 Total 1\nTotal 35\n"
     )
     (tmp_path / "cpu/one/cpu.stat").write_text(
         "nr_periods 9\nnr_throttled 4\nthrottled_time 6000\n"
@@ -360,6 +365,10 @@ def test_counters_of_cgroup_v1_whose_controllers_are_mounted_each_by_itself(
     assert (found["cpu_ns"], found["throttled_count"], found["throttled_ns"]) == (5000, 4, 6000)
     assert (found["memory_limit_hits"], found["memory_kernel_bytes"]) == (6, 8192)
     assert (found["read_bytes"], found["written_bytes"]) == (31, 4)
+    # Linux 6.18, whatever was read and written.
+    (tmp_path / "blkio/one/blkio.throttle.io_service_bytes").write_text("Total 0\n")
+    found = counters.read_cgroup(counters.cgroup_folders(7))
+    assert (found["read_bytes"], found["written_bytes"]) == (None, None)
 
 
 def test_what_a_container_sends_is_its_own_networks_and_never_the_hosts(
@@ -370,13 +379,12 @@ def test_what_a_container_sends_is_its_own_networks_and_never_the_hosts(
     def device(name: str, received: int, sent: int) -> str:
         return f"{name:>6}: {received} 1 0 0 0 0 0 0 {sent} 1 0 0 0 0 0 0\n"
 
-    host = device("lo", 9, 9) + device("eth0", 1000, 2000) + device("docker0", 1, 1)
-    for process, devices in (
-        ("net", host), ("7/net", host), ("8/net", device("lo", 5, 5) + device("eth0", 30, 40)),
-        ("9/net", device("lo", 6, 6)),
-    ):  # fmt: skip
+    own = device("lo", 4, 5) + device("eth0", 30, 40)
+    for process, devices in (("net", own), ("8/net", own), ("9/net", device("lo", 7, 6))):
         (tmp_path / process).mkdir(parents=True)
         (tmp_path / process / "dev").write_text(head + devices)
+    (tmp_path / "7/net").mkdir(parents=True)
+    (tmp_path / "7/net/dev").hardlink_to(tmp_path / "net/dev")  # in the host's namespace
     monkeypatch.setattr(counters, "PROC", tmp_path)
     folders = {name: {"net": str(tmp_path / name / "net")} for name in ("7", "8", "9", "gone")}
     taken = counters.snapshot("bare-metal", [], folders)["cgroups"]
