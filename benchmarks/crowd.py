@@ -77,6 +77,8 @@ def crowd(
 
 def each(counts: Sequence[int], values: Sequence[float]) -> str:
     """Slope of the line through the crowds, with its 95 % interval."""
+    if len(set(values)) == 1:  # a line without a spread has no interval
+        return "0"
     line = stats.linregress(counts, values)
     half = float(stats.t.ppf(0.975, len(counts) - 2)) * line.stderr
     return f"{line.slope:.3f} [{line.slope - half:.3f}, {line.slope + half:.3f}]"

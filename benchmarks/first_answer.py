@@ -5,7 +5,8 @@
 On a lab that is up: a web application and its caller, two containers of one allocation on the first
 client, with no network, the host's own and the engine's bridge, in turn and in an order drawn anew
 each time. Prints seconds until Nomad says that both run, and from there until the application
-answers its caller: medians over the times, least and most.
+answers its caller: medians over the times, least and most. The first comes in steps of about a
+second, which are Nomad's way to tell; the application starts before its caller does.
 """
 
 from __future__ import annotations
