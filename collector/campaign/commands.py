@@ -22,10 +22,10 @@ from collector.campaign.engine import Engine
 from collector.campaign.errors import INTERRUPTED, CampaignError, NotReadyError
 from collector.campaign.folder import (
     Campaign,
+    can_go_on,
     create,
     new_campaign_id,
     newest_unfinished,
-    refuse_changed,
 )
 from collector.campaign.preflight import read_preflight
 from collector.campaign.program import pack_runner
@@ -109,8 +109,7 @@ def choose_campaign(
     refuse_unbuilt(wanted, built)
     results = hosts.lab_state / "results"
     found = None if new else newest_unfinished(results, experiment.name)
-    if found is not None:
-        refuse_changed(found, embeds, plan(found.plan.campaign, found.plan.seed))
+    if found is not None and can_go_on(found, embeds, plan(found.plan.campaign, found.plan.seed)):
         done = len(found.sealed())
         events.tell(
             "campaign",

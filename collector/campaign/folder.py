@@ -106,8 +106,12 @@ def newest_unfinished(results: Path, experiment: str) -> Campaign | None:
     return None
 
 
-def refuse_changed(campaign: Campaign, embeds: dict[str, str], wanted: Plan) -> None:
-    """Refuse to go on with a campaign whose plan embeds something that is different now."""
+def can_go_on(campaign: Campaign, embeds: dict[str, str], wanted: Plan) -> bool:
+    """Whether a campaign's plan embeds nothing that is different now.
+
+    False where it does and no block was begun, so that nothing is lost with it; ``UsageError`` with
+    what has changed where one was.
+    """
     items = changed(campaign.plan, embeds)
     if campaign.plan.profile != wanted.profile:
         items.append(f"profile: {campaign.plan.profile.name} then, {wanted.profile.name} now")
@@ -115,9 +119,10 @@ def refuse_changed(campaign: Campaign, embeds: dict[str, str], wanted: Plan) -> 
         items.append(f"blocks: {len(campaign.plan.blocks)} then, {len(wanted.blocks)} now")
     if campaign.plan.hosts != wanted.hosts:
         items.append("hosts: the inventory has changed")
-    if items:
+    if items and campaign.attempts():
         raise UsageError(
             f"campaign {campaign.plan.campaign} cannot go on, because this has changed since it "
             f"began: {'; '.join(items)}. Undo the change, or begin anew: make lab new=1 "
             "(the unfinished one stays as it is)."
         )
+    return not items

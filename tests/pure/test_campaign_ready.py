@@ -9,7 +9,8 @@ import pytest
 
 from collector.campaign.commands import VAR_FILES, read_images, refuse_unbuilt
 from collector.campaign.engine import refuse_clock
-from collector.campaign.errors import NotReadyError
+from collector.campaign.errors import NotReadyError, UsageError
+from collector.campaign.folder import can_go_on, create
 from collector.plan.experiment import parse_experiment
 from collector.plan.inventory import parse_inventory
 from collector.plan.plan import Plan, make_plan
@@ -39,6 +40,18 @@ def test_images_and_what_they_are_for(tmp_path: Path) -> None:
     images, built = read_images(tmp_path)
     assert images == {"app": f"198.18.0.11:5000/socklab/app@{DIGEST}"}
     assert built == {"aarch64", "x86_64"}
+
+
+def test_a_campaign_that_was_not_begun_does_not_stand_in_the_way_of_a_changed_one(
+    tmp_path: Path,
+) -> None:
+    campaign, wanted = create(tmp_path, plan_with()), plan_with()
+    assert can_go_on(campaign, {}, wanted)
+    assert not can_go_on(campaign, {"runner": "another"}, wanted)
+    campaign.begin(1, 1)
+    assert can_go_on(campaign, {}, wanted)
+    with pytest.raises(UsageError, match=r"cannot go on.* runner: was absent, is another"):
+        can_go_on(campaign, {"runner": "another"}, wanted)
 
 
 def test_a_host_for_which_nothing_was_built(tmp_path: Path) -> None:
