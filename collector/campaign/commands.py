@@ -37,11 +37,13 @@ from collector.plan.commands import find_experiment, read_inputs
 from collector.plan.experiment import Experiment, ProfileName
 from collector.plan.findings import BadInputError
 from collector.plan.inventory import Inventory
+from collector.plan.jobfile import declared_variables
 from collector.plan.peaks import known_peaks
 from collector.plan.plan import Plan, file_embeds, make_plan
 from collector.plan.rules import check, refuse_errors
 
 IMAGE: Final = re.compile(r'^image_(\w+) = "(\S+@sha256:[0-9a-f]{64})"$')
+IMAGE_OF: Final = "image_"  # and its name: the variable of a job
 BUILT: Final = re.compile(r"^# built for: (.+)$")
 # What the workloads stage writes for `nomad job run`, and the engine reads (roles/workload_images).
 VAR_FILES: Final = ("images", "chain", "direct", "ipc", "mesh", "peers", "serialisation")
@@ -69,6 +71,17 @@ def read_images(state: Path) -> tuple[dict[str, str], set[str]]:
     return {found[1]: found[2] for line in lines if (found := IMAGE.match(line))}, built
 
 
+def images_used(experiment: Experiment, root: Path) -> set[str]:
+    """Return the images of an experiment's jobs, and those that its programs are out of."""
+    used = set()
+    for arm in experiment.spec.arms:
+        job = experiment.job_of(arm)
+        used |= set(experiment.program_of(arm)[:1])
+        declared = declared_variables((root / job).read_text()) if job else ()
+        used |= {name.removeprefix(IMAGE_OF) for name in declared if name.startswith(IMAGE_OF)}
+    return used
+
+
 def refuse_unbuilt(plan: Plan, built: set[str]) -> None:
     """Refuse to begin where no image runs on the architecture of one of the hosts."""
     for block in plan.blocks:
@@ -91,7 +104,8 @@ def choose_campaign(
         events.tell("wait", str(finding))
     (images, built), program = read_images(hosts.lab_state), pack_runner()
     embeds = file_embeds(path, root) | {"runner": program[1]}
-    embeds |= {f"image:{name}": ref.partition("@")[2] for name, ref in images.items()}
+    used = images_used(experiment, root)
+    embeds |= {f"image:{name}": images[name].partition("@")[2] for name in images.keys() & used}
 
     try:
         peaks = known_peaks(hosts.lab_state, experiment)

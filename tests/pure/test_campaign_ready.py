@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.campaign.commands import VAR_FILES, read_images, refuse_unbuilt
+from collector.campaign.commands import VAR_FILES, images_used, read_images, refuse_unbuilt
 from collector.campaign.engine import refuse_clock
 from collector.campaign.errors import NotReadyError, UsageError
 from collector.campaign.folder import can_go_on, create
@@ -52,6 +52,19 @@ def test_a_campaign_that_was_not_begun_does_not_stand_in_the_way_of_a_changed_on
     assert can_go_on(campaign, {}, wanted)
     with pytest.raises(UsageError, match=r"cannot go on.* runner: was absent, is another"):
         can_go_on(campaign, {"runner": "another"}, wanted)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "images"),
+    [
+        ("web", {"app", "combined", "proxy"}), ("web-direct", {"app", "caller"}),
+        ("ipc-bare", {"ipc"}), ("container-cost", {"ipc"}),
+    ],
+)  # fmt: skip
+def test_a_plan_is_held_to_the_images_that_it_runs(experiment: str, images: set[str]) -> None:
+    here = Path(__file__).parents[2]
+    text = (here / "experiments" / f"{experiment}.yml").read_bytes()
+    assert images_used(parse_experiment(text, experiment), here) == images
 
 
 def test_a_host_for_which_nothing_was_built(tmp_path: Path) -> None:
