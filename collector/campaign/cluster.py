@@ -116,10 +116,12 @@ class Cluster:
         """Wait until the allocation of every group runs; return them by group.
 
         ``BlockFailed`` has the failing task's last lines, or which resource is exhausted:
-        ``patience`` is for slow starts, and Nomad knows at once where there is no room.
+        ``patience`` is for slow starts, and Nomad knows at once where there is no room. A host that
+        is not there may come back; resources that are taken do not.
         """
-        placed_by = time.monotonic() + ROOM_S
-        deadline = time.monotonic() + PLACE_S * patience
+        began = time.monotonic()
+        looks = [(ROOM_S, True), (PLACE_S, False)]
+        deadline = began + PLACE_S * patience
         running: dict[str, str] = {}
         status = dict.fromkeys(groups, "not placed")
         while time.monotonic() < deadline:
@@ -137,21 +139,26 @@ class Cluster:
                     group: dict(_patiently(self._api.allocation.get_allocation, running[group]))
                     for group in groups
                 }
-            if time.monotonic() > placed_by:
-                no_room = self.why_not_placed(identity) if "not placed" in status.values() else ""
-                if no_room:
-                    raise BlockFailed(f"{identity}: not placed after {ROOM_S:.0f} s. {no_room}")
-                placed_by = deadline
+            if looks and time.monotonic() > began + looks[0][0]:
+                after_s, exhausted = looks.pop(0)
+                waits = "not placed" in status.values()
+                if no_room := self.why_not_placed(identity, exhausted) if waits else "":
+                    raise BlockFailed(f"{identity}: not placed after {after_s:.0f} s. {no_room}")
             time.sleep(POLL_S)
         why = self.why_not_placed(identity)
         late = ", ".join(f"{group} {status[group]}" for group in groups if group not in running)
         raise BlockFailed(f"{identity}: {late} after {PLACE_S * patience:.0f} s. {why}")
 
-    def why_not_placed(self, identity: str) -> str:
-        """Return what Nomad lacks for a job's groups; empty where it lacks nothing."""
+    def why_not_placed(self, identity: str, exhausted: bool = False) -> str:
+        """Return what Nomad lacks for a job's groups; empty where it lacks nothing.
+
+        ``exhausted``: of resources alone, not of hosts.
+        """
         reasons = []
         for evaluation in _patiently(self._api.job.get_evaluations, identity):
             for group, metrics in (evaluation.get("FailedTGAllocs") or {}).items():
+                if exhausted and not metrics.get("DimensionExhausted"):
+                    continue
                 reasons.append(
                     f"group {group}: exhausted {metrics.get('DimensionExhausted')}, "
                     f"filtered {metrics.get('ConstraintFiltered')}"

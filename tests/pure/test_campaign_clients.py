@@ -101,6 +101,11 @@ def test_what_has_no_room_is_told_after_the_same_wait_however_slow_the_host_is(
     with pytest.raises(BlockFailed, match=r"group client: exhausted .'memory': 1."):
         cluster.wait_running("sl-x", ["client"], patience)
     assert ROOM_S <= slept[0] < ROOM_S + 2
+    said["FailedTGAllocs"] = {"client": {"ConstraintFiltered": {"node": 2}}}
+    slept[0] = 0.0
+    with pytest.raises(BlockFailed, match=r"group client: .*filtered .'node': 2."):
+        cluster.wait_running("sl-x", ["client"], patience)
+    assert PLACE_S <= slept[0] < PLACE_S + 2, "the host may have come back"
     said["FailedTGAllocs"] = None
     slept[0] = 0.0
     with pytest.raises(BlockFailed, match="client not placed after"):
