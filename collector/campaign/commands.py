@@ -131,6 +131,9 @@ def choose_campaign(
             f"{done} of {len(found.plan.blocks)} blocks are done",
         )
         return found, program, images
+    if found is not None:
+        left = f"campaign {found.plan.campaign} is left: none of its blocks was begun, and what it"
+        events.tell("campaign", f"{left} runs has changed since")
     begun = create(results, wanted)
     events.tell(
         "campaign",

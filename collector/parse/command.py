@@ -31,6 +31,7 @@ _BEGINS: Final = {
     "wrk": "'Running ... test @ ...'",
     "ab": "'This is ApacheBench, ...'",
     "h2load": "'starting benchmark...'",
+    "fortio": "'{ \"RunType\": ...' (-json -)",
     "sysbench": "'sysbench ... (using ...'",
     "stream": "'{\"stream\": 1, ...'",
     "ipc": '\'{"ipc":"1.1.0", ...\'',

@@ -13,6 +13,7 @@ from typing import Final
 
 from collector.parse import (
     ab,
+    fortio,
     h2load,
     ipc,
     peer,
@@ -24,7 +25,7 @@ from collector.parse import (
 )
 from collector.parse.record import ParseError, Record
 
-_READ: Final = "wrk, ab, h2load, sysbench, stream, ipc, serialisation and peer"
+_READ: Final = "wrk, ab, h2load, fortio, sysbench, stream, ipc, serialisation and peer"
 _NOT_READ: Final = f"its outputs are not read (those of {_READ} are)"
 # What a mailer, a terminal log or a comment puts before every line.
 # Possessive, or a long line of digits would be tried in countless ways.
@@ -47,7 +48,7 @@ _MARKS: Final = re.compile(
     rf"|{h2load.MARK}|{peer.QUOTED}))"
     r"|(?P<hey>Summary:\n  Total:\t|response-time,DNS\+dialup,)"
     r"|(?P<oha>Summary:\n  Success rate:\t|\{\s*\"summary\": ?\{\s*\"successRate\")"
-    r"|(?P<fortio>\{\s*\"RunType\": ?\")"
+    rf"|(?P<fortio>{fortio.MARK})"
     r")",
     re.M,
 )
@@ -57,6 +58,7 @@ _READERS: Final[Mapping[str, Callable[[str], Record]]] = {
     "wrk": wrk.read_wrk,
     "sysbench": sysbench.read_sysbench,
     "h2load": h2load.read_h2load,
+    "fortio": fortio.read_fortio,
     "stream": stream.read_stream,
     "ipc": ipc.read_ipc,
     "serialisation": serialisation.read_serialisation,

@@ -64,7 +64,7 @@ def test_file_without_output_is_refused(
     path.write_text(text)
     assert command.main([str(path)]) == 1
     (found,) = lines(capsys)
-    tools = "wrk or ab or h2load or sysbench or stream or ipc or serialisation or peer"
+    tools = "wrk or ab or h2load or fortio or sysbench or stream or ipc or serialisation or peer"
     assert f"no output of {tools} found" in str(found["error"])
 
 

@@ -132,7 +132,6 @@ FOREIGN = {
     ),
     "hey": b"\nSummary:\n  Total:\t1.0021 secs\n  Slowest:\t0.0101 secs\n  Requests/sec:\t99.79\n",
     "oha": b"Summary:\n  Success rate:\t100.00%\n  Total:\t1.0021 sec\n  Requests/sec:\t99.79\n",
-    "fortio": b'{\n  "RunType": "HTTP",\n  "ActualQPS": 8.0\n}\n',
     "old_ab": AB.replace(b"Version 2.3", b"Version 2.0.40-dev"),
     "old_ab ": AB.replace(b"Version 2.3", b"Version 1.3d"),
 }

@@ -1,8 +1,8 @@
 """Real outputs of every tool against the exact records expected of them.
 
-They are of wrk 4.1.0, ab 2.4.71, h2load 1.52.0, sysbench 1.0.20 on MariaDB 10.11, stream 1.0.0,
-ipc 1.0.0 and serialisation 1.0.0; those of ``peer`` are of redis-benchmark 7.0.15, perf 6.1.187,
-sockperf 3.7, iperf3 3.12 and stress-ng 0.15.06, each as it was run for a second.
+They are of wrk 4.1.0, ab 2.4.71, h2load 1.52.0, fortio 1.68.0, sysbench 1.0.20 on MariaDB 10.11,
+stream 1.0.0, ipc 1.0.0 and serialisation 1.0.0; those of ``peer`` are of redis-benchmark 7.0.15,
+perf 6.1.187, sockperf 3.7, iperf3 3.12 and stress-ng 0.15.06, each as it was run for a second.
 
 ``<name>.json`` beside an output holds ``outputs``, what is read from standard output alone, and
 ``run``, the record together with the tool's own file where there is one, and ``argv``
@@ -151,7 +151,7 @@ def test_back_filled_latencies_do_not_reach_the_recorded_ones() -> None:
     [
         "wrk", "ab", "ab_percentiles", "histogram", "text", "record", "ab_report", "stream",
         "sysbench", "sysbench_histogram", "sysbench_report", "tool", "h2load", "h2load_inside",
-        "h2load_log", "ipc",
+        "h2load_log", "fortio", "ipc",
         "serialisation", "peer", "peer_iperf3", "peer_perf", "peer_redis", "peer_sockperf",
         "peer_stress_ng",
     ],
