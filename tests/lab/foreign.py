@@ -192,8 +192,19 @@ def make_keys() -> None:
         authorized.write_text((STATE / "keys" / "id_ed25519.pub").read_text())
 
 
+def configure() -> None:
+    """Write podman's configuration; without it podman does nothing at all, not even remove."""
+    STATE.mkdir(parents=True, mode=0o700, exist_ok=True)
+    unified = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+    (STATE / "podman.conf").write_text(
+        '[containers]\ndefault_ulimits = ["nofile=16384:16384", "nproc=30000:30000"]\n'
+        + ("" if unified else '[engine]\nruntime = "runc"\n')
+    )
+
+
 def remove() -> None:
-    """Take the machines away, whatever there is of them."""
+    """Take the machines away, whatever there is of them, and whoever's clone started them."""
+    configure()
     for one in MACHINES:
         podman("rm", "--force", "--time", "5", one.container, check=False)
         podman("volume", "rm", "--force", one.container, check=False)
@@ -202,12 +213,7 @@ def remove() -> None:
 
 def start() -> None:
     """Build the images where they are missing, make the network, start the machines."""
-    STATE.mkdir(parents=True, mode=0o700, exist_ok=True)
-    unified = Path("/sys/fs/cgroup/cgroup.controllers").exists()
-    (STATE / "podman.conf").write_text(
-        '[containers]\ndefault_ulimits = ["nofile=16384:16384", "nproc=30000:30000"]\n'
-        + ("" if unified else '[engine]\nruntime = "runc"\n')
-    )
+    configure()
     make_keys()
     write_inventory()
     podman("network", "create", "--internal", "--disable-dns", f"--subnet={NET}.0/24",
