@@ -1,6 +1,6 @@
 """The metrics that are contrasted: name, words, display unit, direction; by load tool.
 
-What a tool counts decides the words: requests (wrk, ab, h2load, inside a deployment too),
+What a tool counts decides the words: requests (wrk, ab, fortio, h2load, inside a deployment too),
 transactions (sysbench), messages (stream, ipc's throughput, serialisation), round trips and
 connections (ipc). In an open loop
 (h2load) the rate is given, and latency, charged from the schedule, is what is asked; of what is

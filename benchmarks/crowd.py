@@ -57,8 +57,9 @@ def crowd(
     cluster.register(JOB, job)
     try:
         while len(cluster.running(JOB)) < containers:
-            if time.monotonic() - began > LIMIT_S:
-                sys.exit(f"{len(cluster.running(JOB))} of {containers} run after {LIMIT_S:.0f} s")
+            if time.monotonic() - began > LIMIT_S or (why := cluster.failure(JOB)):
+                late = f"{len(cluster.running(JOB))} of {containers} run"
+                sys.exit(f"{late} after {time.monotonic() - began:.0f} s. {why}")
             time.sleep(0.1)
         start_s = time.monotonic() - began
         after = rules(host), kernel_mb(host)

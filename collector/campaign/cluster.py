@@ -126,12 +126,11 @@ class Cluster:
         status = dict.fromkeys(groups, "not placed")
         while time.monotonic() < deadline:
             for summary in self._allocations(identity):
+                if why := self._why_failed(summary):
+                    raise BlockFailed(f"{identity}: {why}")
                 group, status[group] = summary["TaskGroup"], summary["ClientStatus"]
-                tasks = (summary["TaskStates"] or {}).items()
-                failed = [name for name, task in tasks if task["Failed"]]
-                if failed or status[group] in ("failed", "lost"):
-                    raise BlockFailed(f"{identity}: {self._why_failed(summary, failed)}")
-                up = all(task["State"] == "running" for _, task in tasks)
+                tasks = (summary["TaskStates"] or {}).values()
+                up = all(task["State"] == "running" for task in tasks)
                 if status[group] == "running" and up:
                     running[group] = summary["ID"]
             if len(running) == len(groups):
@@ -165,13 +164,21 @@ class Cluster:
                 )
         return " ".join(dict.fromkeys(reasons))
 
-    def _why_failed(self, allocation: Mapping[str, Any], tasks: list[str]) -> str:
+    def failure(self, identity: str) -> str:
+        """Return why an allocation of the job failed; empty where none has."""
+        return next(filter(None, map(self._why_failed, self._allocations(identity))), "")
+
+    def _why_failed(self, allocation: Mapping[str, Any]) -> str:
+        states = allocation["TaskStates"] or {}
+        failed = [name for name, task in states.items() if task["Failed"]]
+        if not failed and allocation["ClientStatus"] not in ("failed", "lost"):
+            return ""
         words = []
-        for task in tasks or list(allocation["TaskStates"] or {}):
-            events = [event["DisplayMessage"] for event in allocation["TaskStates"][task]["Events"]]
+        for task in failed or states:
+            events = [event["DisplayMessage"] for event in states[task]["Events"]]
             words.append(f"task {task} failed: {'; '.join(events[-4:])}")
             words += self._lines_soon(allocation["ID"], task)
-        return "\n  ".join(words)
+        return "\n  ".join(words) or f"its allocation is {allocation['ClientStatus']}"
 
     def _lines_soon(self, allocation: str, task: str) -> list[str]:
         """Return a failed task's last lines; Nomad may still be about to write them."""

@@ -20,12 +20,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from collector.parse.json_text import number, part, read_object, whole, wrong
 from collector.parse.record import ParseError, Record
 from collector.parse.text import decode
+from collector.parse.tool import (
+    Capabilities,
+    Invocation,
+    Load,
+    called,
+    check_closed,
+    rate_of,
+    whole_seconds,
+)
 
 PROGRAM: Final = "fortio"
 MARK: Final = r"\{\s*\"RunType\": ?\""
@@ -35,6 +44,7 @@ REFUSED: Final = 400
 _START: Final = re.compile(f"^{MARK}", re.M)
 _VERSION: Final = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}(?:\.[0-9]{1,4})?[0-9A-Za-z.+-]{0,20}")
 _CODE: Final = re.compile(r"-1|[1-9][0-9]{2}")
+_FIGURE: Final = re.compile(rb"^  ?\"ActualQPS\": ?([0-9]{1,15}(?:\.[0-9]+)?)", re.M)
 
 
 def parse_fortio(data: bytes) -> Record:
@@ -112,3 +122,61 @@ def _percentiles(times: Mapping[str, Any]) -> dict[str, Any]:
         raise wrong("'Percentiles' is a list of objects", listed)
     told = {number(one, "Percentile"): number(one, "Value") for one in listed}
     return {f"latency_p{at}_s": told[at] for at in (50, 75, 90, 95, 99) if at in told}
+
+
+class Fortio:
+    """fortio as a load tool: a closed loop of HTTP/1.1 over TCP, a goroutine a connection.
+
+    Its ``-qps`` is no open loop: a goroutine that waits for an answer asks nothing meanwhile, and
+    its latencies are from the sending.
+    """
+
+    name: Final = PROGRAM
+    capabilities: Final = Capabilities(
+        open_loop=False, unix_sockets=False, histogram=False, inside=False
+    )
+
+    def arguments(self, load: Load) -> Invocation:
+        """Return the invocation; ``ValueError`` for what fortio cannot keep to.
+
+        ``-r`` is the width of its first buckets, a millisecond unless it is told; without
+        ``-allow-initial-errors`` a refused first call ends the run with no output.
+        """
+        check_closed(self.name, load)
+        if load.requests is not None and load.requests < load.concurrency:
+            raise ValueError(
+                f"fortio: {load.requests} requests are fewer than {load.concurrency} connections"
+            )
+        return Invocation(
+            argv=(
+                "fortio", "load", "-quiet", "-log-errors=false", "-allow-initial-errors",
+                "-json", "-", "-p", "50,75,90,95,99", "-r", "1e-06", "-qps", "0",
+                "-gomaxprocs", str(load.threads),
+                "-c", str(load.concurrency),
+                *_extent(load),
+                "-timeout", f"{whole_seconds('timeout_s', load.timeout_s)}s",
+                *(() if load.keepalive else ("-keepalive=false",)),
+                called(self.name, load),
+            ),
+        )  # fmt: skip
+
+    def parse(self, stdout: bytes, files: Mapping[str, bytes], argv: Sequence[str] = ()) -> Record:
+        """Return the record of one run."""
+        return parse_fortio(stdout)
+
+    def histogram(self, stdout: bytes, files: Mapping[str, bytes]) -> list[tuple[int, int]]:
+        """Return an empty list: its buckets have widths, and no values."""
+        return []
+
+    def figure(self, stdout: bytes) -> str | None:
+        """Return ``12,345 requests/s``."""
+        return rate_of(stdout, _FIGURE, "requests/s")
+
+
+def _extent(load: Load) -> tuple[str, ...]:
+    if load.duration_s is None:
+        return ("-n", str(load.requests))
+    return ("-t", f"{whole_seconds('duration_s', load.duration_s)}s")
+
+
+TOOL: Final = Fortio()

@@ -8,6 +8,7 @@ from typing import Final
 
 from collector.parse import (
     ab,
+    fortio,
     h2load,
     h2load_inside,
     ipc,
@@ -21,6 +22,7 @@ from collector.parse.tool import LoadTool
 
 _ALL: Final[tuple[LoadTool, ...]] = (
     ab.TOOL,
+    fortio.TOOL,
     h2load.TOOL,
     h2load_inside.TOOL,
     ipc.TOOL,

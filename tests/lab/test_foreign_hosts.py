@@ -125,6 +125,7 @@ def test_they_are_provisioned_and_measured_without_one_that_does_not_answer(own:
     assert {one["host"] for one in found} == {"own-2", "own-3"}
     assert {one["kind"] for one in found} == {"bare-metal"}
     assert {one["state"] for one in found} == {"good"}
+    assert {one["tool"] for one in found} == {"fortio", "wrk"}
     assert {one["untested"] for one in found} == {False}
     warned = {one["host"] for one in found if "own-3: Docker runs here" in (one["warnings"] or "")}
     assert warned == {"own-3"}

@@ -70,6 +70,17 @@ def test_ab_for_a_time_sets_the_requests_after_the_time() -> None:
     assert long[long.index("-n") + 1] == "50000000"
 
 
+def test_fortio_is_told_all_that_its_defaults_get_wrong() -> None:
+    invocation = TOOLS["fortio"].arguments(changed(threads=2))
+    assert " ".join(invocation.argv) == (
+        "fortio load -quiet -log-errors=false -allow-initial-errors -json - -p 50,75,90,95,99 "
+        f"-r 1e-06 -qps 0 -gomaxprocs 2 -c 16 -t 2s -timeout 2s {URL}"
+    )
+    counted = TOOLS["fortio"].arguments(changed(duration_s=None, requests=99, keepalive=False)).argv
+    assert counted[counted.index("-n") + 1] == "99" and "-t" not in counted
+    assert counted[-2:] == ("-keepalive=false", URL)
+
+
 @pytest.mark.parametrize("threads", [1, 16])
 def test_tools_that_run_inside(threads: int) -> None:
     inside = changed(url=None, threads=threads)
@@ -108,6 +119,7 @@ FIGURES = {
     "ab/refused": None,
     "h2load/stall": "241 requests/s",
     "h2load-inside/unix": "13,379 requests/s",
+    "fortio/unix": "11,968 requests/s",
 }
 
 
@@ -140,6 +152,9 @@ def test_placeholders_are_replaced_everywhere() -> None:
         ("ab", {"rate_rps": 100}, "ab: asks again when it is answered"),
         ("stream", {"url": None, "rate_rps": 100}, "stream: asks again"),
         ("sysbench", {"url": None, "rate_rps": 100}, "sysbench: asks again"),
+        ("fortio", {"duration_s": None, "requests": 10}, "fewer than 16"),
+        ("fortio", {"url": None}, "fortio: calls a URL"),
+        ("fortio", {"rate_rps": 100}, "fortio: asks again"),
         ("h2load-inside", {"url": None, "threads": 2}, "one thread, not 2"),
         ("h2load-inside", {"url": None, "keepalive": False}, "keeps its connections"),
         ("h2load-inside", {"url": None, "rate_rps": 100}, "h2load-inside: asks again"),
