@@ -41,6 +41,7 @@ from analysis.precision import stopping
 from analysis.proofs import Proof, read_proofs, refused_proofs
 from analysis.replicate import Replication, replicate
 from analysis.saturation import Grown, Knee, find_grown, find_knees
+from analysis.traces import Trace, find_traces
 from analysis.usage import Used, find_used
 from analysis.verdict import Contrast, Verdict, judge_all, judge_twin
 from collector.schema import SUPERSEDED
@@ -115,6 +116,7 @@ class Analysis:
     knees: tuple[Knee, ...]
     grown: tuple[Grown, ...]
     hops: tuple[Hop, ...]
+    traces: tuple[Trace, ...]
     wire: tuple[Wire, ...]
     counted: tuple[Counted, ...]
     calls: tuple[Calls, ...]
@@ -264,6 +266,7 @@ def analyse(
         knees=tuple(find_knees(good)),
         grown=tuple(find_grown(good)),
         hops=tuple(find_hops(good, paths)),
+        traces=tuple(find_traces(good)),
         claims=claims,
         replications=tuple(replicate(claims, verdicts, experiment)),
         agreement=agreement,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,7 @@ from analysis.newer import Change
 from analysis.peers import Peers
 from analysis.saturation import Grown, Knee
 from analysis.summary import Analysis
+from analysis.traces import Span, Trace
 from analysis.verdict import Verdict
 
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -84,6 +85,7 @@ def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
             else {}
         ),
         **({"hops": _hops(analysis.hops)} if analysis.hops else {}),
+        **({"traces": _traces(analysis.traces)} if analysis.traces else {}),
         **({"agreement": _agreement(analysis.agreement)} if analysis.agreement else {}),
         "files": analysis.files,
         "account": _account(analysis),
@@ -91,6 +93,15 @@ def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
         **(_mesh(analysis.mesh) if analysis.mesh else {}),
         **(across_tables(analysis.across) if analysis.across else {}),
     }  # fmt: skip
+
+
+def _traces(traces: Iterable[Trace]) -> pd.DataFrame:
+    rows = [
+        {**_cell(trace.cell), "arm": trace.arm, **_fields(span)}
+        for trace in traces
+        for span in trace.spans
+    ]
+    return pd.DataFrame(rows)
 
 
 _COMPARED: Final = ("arm", "baseline", "ratio", "low", "high")
@@ -126,7 +137,7 @@ def _mesh(mesh: Mesh) -> dict[str, pd.DataFrame]:
     }
 
 
-def _fields(added: Added | Counted | Knee | Grown | Unmeasured | Wire) -> dict[str, object]:
+def _fields(added: Added | Counted | Knee | Grown | Span | Unmeasured | Wire) -> dict[str, object]:
     return {f.name: getattr(added, f.name) for f in dataclasses.fields(added) if f.name != "cell"}
 
 

@@ -198,6 +198,12 @@ RUNS: Final = (
         ("scaled_to", "int64", "", "instances asked for as the measured part began; else null"),
         ("scale_running_s", "float64", "s", "from there until all ran; null if not by its end"),
         ("scale_served_s", "float64", "s", "from there until each had accepted a connection"),
+        (
+            "spans",
+            "string",
+            "",
+            "JSON: one request's, each span, parent, service, kind, start_us, duration_us; or null",
+        ),
         ("little_ratio", "float64", "1", "throughput x mean latency / concurrency"),
         ("block_file", "string", "", "name of the block file"),
         ("block_sha256", "string", "", "SHA-256 of the whole block file"),

@@ -71,6 +71,17 @@ variable "fault" {
   }
 }
 
+variable "trace" {
+  description = "What becomes of traces: off (no OpenTelemetry), unsampled (a traceparent goes through every service, no span is kept), sampled (one request of 50 keeps its spans)."
+  type        = string
+  default     = "off"
+
+  validation {
+    condition     = contains(["off", "unsampled", "sampled"], var.trace)
+    error_message = "The trace must be off, unsampled or sampled."
+  }
+}
+
 variable "image_chain" {
   description = "Image with gunicorn and the service, by digest."
   type        = string
@@ -94,6 +105,7 @@ locals {
   within  = contains(["call", "encoded"], var.path) ? var.services - 1 : 0
   count   = var.services - local.within
   last    = "service-${local.count - 1}"
+  traced  = { off = "", unsampled = "0", sampled = "0.02" }
 
   # Over two hosts every second one is far, and each host has its part of the ports.
   groups = local.spans && local.count > 1 ? ["chain", "far"] : ["chain"]
@@ -208,6 +220,8 @@ job "chain" {
             DELAY_MS = var.fault == "slow" && task.value == local.last ? "5" : "0"
             FAILING  = contains(["failing", "retried"], var.fault) && task.value == local.last ? "0.5" : "0"
             RETRIES  = var.fault == "retried" ? "2" : "0"
+            TRACE    = local.traced[var.trace]
+            SPANS    = "/alloc/data/spans-${task.value}.json"
           }
 
           resources {

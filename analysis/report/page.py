@@ -32,6 +32,7 @@ from analysis.report import hops_view, judged, measured
 from analysis.report.across_view import page_views
 from analysis.report.chart import Chart, in_cell
 from analysis.report.mesh_view import mesh_cells
+from analysis.report.trace_view import traces
 from analysis.summary import Analysis
 from analysis.tables import csv_text
 
@@ -161,6 +162,7 @@ def render(analysis: Analysis, shown: Mapping[str, pd.DataFrame]) -> str:
         chains=hops_view.chains(analysis),
         ledgers=hops_view.ledgers(analysis),
         steps=hops_view.steps(analysis),
+        traces=traces(analysis),
         forests=forests,
         twins=judged.twins(analysis.gates),
         cells=list(_cells(analysis)),

@@ -48,6 +48,7 @@ from collector.campaign.remote import (
     push,
 )
 from collector.campaign.scaling import Scaling
+from collector.campaign.spans import SAMPLED, read_spans
 from collector.campaign.stopping import Precise, due
 from collector.parse import TOOLS, Load
 from collector.plan.inventory import Inventory
@@ -565,6 +566,8 @@ class Engine:
                 task: {"id": one["id"], "started_at": one["started_at"]}
                 for task, one in now.items()
             }
+            if binding["variables"].get("trace") == SAMPLED:
+                snapshots["spans"] = read_spans(self._cluster, binding, block.host)
             # Nomad tells of a dead task a moment later; by then the block may be over.
             for task, one in binding["containers"].items():
                 if task not in now or now[task]["id"] != one["id"]:

@@ -20,7 +20,10 @@ from collector.dataset.fields import (
     as_json,
     maybe_mapping,
     maybe_number,
+    maybe_text,
     maybe_whole,
+    refuse,
+    text,
     whole,
 )
 from collector.dataset.header import Container, Deployment, Header
@@ -71,6 +74,25 @@ def growth(body: Body) -> Row:
         "scaled_to": maybe_whole(scaled, "to"),
         "scale_running_s": maybe_number(scaled, "running_s"),
         "scale_served_s": maybe_number(scaled, "served_s"),
+    }
+
+
+def spans(body: Body) -> Row:
+    """The column of one request's spans, as JSON; null where none was kept."""
+    listed = (maybe_mapping(body, "spans") or {}).get("spans") or []
+    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+        raise refuse("spans", "a list of objects", listed)
+    return {"spans": as_json([_span(one) for one in listed]) if listed else None}
+
+
+def _span(one: Body) -> Row:
+    return {
+        "span": text(one, "span"),
+        "parent": maybe_text(one, "parent"),
+        "service": text(one, "service"),
+        "kind": text(one, "kind"),
+        "start_us": maybe_number(one, "start_us"),
+        "duration_us": maybe_number(one, "duration_us"),
     }
 
 

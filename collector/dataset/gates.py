@@ -246,6 +246,8 @@ def _unknown(row: Row, body: Body, header: Header, observed: Observed) -> list[s
         found.append(f"behind the schedule: {answered:.0f} of {asked} requests/s")
     if problem := maybe_text(maybe_mapping(body, "scaled") or {}, "problem"):
         found.append(f"not scaled: {problem}")
+    if problem := maybe_text(maybe_mapping(body, "spans") or {}, "problem"):
+        found.append(f"no request's spans: {problem}")
     if problem := maybe_text(maybe_mapping(body, "traced") or {}, "error"):
         found.append(f"system calls not counted: {problem}")
     share = row["foreign_cpu_share"]

@@ -26,7 +26,7 @@ from collector.dataset.fields import (
     text,
     whole,
 )
-from collector.dataset.figures import container_rows, counters, growth, times
+from collector.dataset.figures import container_rows, counters, growth, spans, times
 from collector.dataset.gates import judge
 from collector.dataset.header import (
     Deployment,
@@ -156,6 +156,7 @@ def _add_run(
     row.update(_slot_columns(body, deployment), block_file=place.path.name, line=place.line)
     row.update(times(body, measure))
     row.update(growth(body))
+    row.update(spans(body))
     traced = maybe_mapping(body, "traced") or {}
     row["traced_requests"] = _traced_requests(tools, header.tool, traced, place.path)
     output = read_output(tools, header.tool, measure, place.path)

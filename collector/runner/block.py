@@ -12,6 +12,8 @@ from collector.runner.invoke import invoke
 from collector.runner.link import Link
 
 OF_WARMUP: Final = ("argv", "exit_code", "started_monotonic_ns", "ended_monotonic_ns")
+# What the engine saw of a deployment whose arm is about it.
+OF_DEPLOYMENT: Final = ("scaled", "spans")
 
 
 def ask_for_snapshots(link: Link, run: str, when: str) -> dict[str, Any]:
@@ -73,9 +75,9 @@ def execute(link: Link, order: Mapping[str, Any], folder: Path, library: Path) -
                 "before": before,
                 "after": after,
                 "containers_after": after.pop("containers", {}),
-                **({"scaled": after.pop("scaled")} if "scaled" in after else {}),
                 "finished_monotonic_ns": time.monotonic_ns(),
             }
+            body |= {key: after.pop(key) for key in OF_DEPLOYMENT if key in after}
             if "traced" in run:
                 body["traced"] = trace(link, run, library, folder, name)
             writer.run(body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from conftest import Lab
@@ -40,6 +41,19 @@ def test_a_chain_crosses_between_two_hosts(lab: Lab) -> None:
     _, runs = measured(lab, "chain-hosts")
     assert len(runs) == 3
     assert {run["requests"] > 0 for run in runs} == {True}
+
+
+def test_a_request_has_the_spans_of_every_service(lab: Lab) -> None:
+    _, runs = measured(lab, "traced")
+    for run in runs:
+        spans = json.loads(run["spans"])
+        served = [one["service"] for one in spans if one["kind"] == "server"]
+        assert served == [f"service-{number}" for number in range(4)]
+        own = {one["span"]: one for one in spans}
+        within = [(one, own[one["parent"]]) for one in spans if one["parent"]]
+        assert len(within) == len(spans) - 1 == 6, "one came from nowhere: the first"
+        assert all(one["duration_us"] < around["duration_us"] for one, around in within)
+    assert "One request through the chain, unix" in reported(lab, "traced")
 
 
 def test_messages_go_in_every_format(lab: Lab) -> None:

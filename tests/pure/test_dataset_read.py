@@ -273,7 +273,7 @@ def test_unknown_tool(tmp_path: Path) -> None:
 
     row = first(tmp_path, header=change)
     assert row["state"] == "quarantined"
-    known = "ab, h2load, h2load-inside, ipc, peer, serialisation, stream, sysbench, wrk"
+    known = "ab, fortio, h2load, h2load-inside, ipc, peer, serialisation, stream, sysbench, wrk"
     assert row["reasons"].startswith(f"unknown_tool 'hey'; known: {known}")
 
 

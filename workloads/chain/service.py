@@ -9,6 +9,9 @@ A next service that cannot be reached, or answers anything else, is a 502 with t
 every service before it passes on: nobody waits for what will not come. Before it says so, a service
 asks again ``RETRIES`` times. ``DELAY_MS`` makes it wait before it answers, and of its own answers
 the share ``FAILING`` is a 503, drawn from a fixed seed: in turn, a retry would find the good one.
+
+With ``TRACE`` a ``traceparent`` goes through all of them, as OpenTelemetry hands it on, and of the
+requests that come without one so large a share keeps its spans (``spans.py``).
 """
 
 import asyncio
@@ -19,6 +22,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
+import spans
 from application import said
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -71,8 +75,9 @@ async def asked(session: aiohttp.ClientSession) -> dict:
     # What comes before the path is of no use to a Unix socket, and HTTP wants a host.
     url = "http://next/" if NEXT.startswith("unix:") else NEXT
     try:
-        async with session.get(url) as response:
-            data = await response.read()
+        with spans.asking() as headers:
+            async with session.get(url, headers=headers) as response:
+                data = await response.read()
     except (aiohttp.ClientError, TimeoutError) as error:
         raise NoAnswerError(f"{NEXT}: {type(error).__name__}: {error}") from None
     if response.status != 200:
@@ -100,7 +105,8 @@ async def answer(request: Request) -> Response:
     if FAILING and DRAWN.random() < FAILING:
         return Response("fails on purpose", 503, media_type="text/plain")
     try:
-        body = await served(request, WITHIN)
+        with spans.serving(request.headers):
+            body = await served(request, WITHIN)
     except NoAnswerError as reason:
         return Response(str(reason), 502, media_type="text/plain")
     return Response(encode(body), media_type="application/json")
