@@ -110,13 +110,13 @@ variable "instances_max" {
 }
 
 variable "work" {
-  description = "What each request costs the application beside its answer: none, cpu (hashing), memory (copying more than its cache holds)."
+  description = "What each request costs the application beside its answer: none, cpu (hashing), memory (copying more than its cache holds), files (reading one of 64 that it wrote, 1 MiB each, in turn)."
   type        = string
   default     = "none"
 
   validation {
-    condition     = contains(["none", "cpu", "memory"], var.work)
-    error_message = "The work must be none, cpu or memory."
+    condition     = contains(["none", "cpu", "memory", "files"], var.work)
+    error_message = "The work must be none, cpu, memory or files."
   }
 }
 

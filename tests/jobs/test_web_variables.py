@@ -62,7 +62,7 @@ def test_wrong_number_of_workers_is_refused(value: int) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("work", "disk", "The work must be none, cpu or memory."),
+        ("work", "disk", "The work must be none, cpu, memory or files."),
         ("instances_max", 0, "The largest number of instances must be 1 to 16."),
         ("instances_max", 17, "The largest number of instances must be 1 to 16."),
     ],

@@ -2,14 +2,18 @@
 
 ``GET /`` answers ``{"hello": "world", "utcnow": ..., "random": ...}``, as in the published
 experiment; with ``RESPONSE_BYTES`` set, ``pad`` fills a shorter body up to that many bytes. With
-``WORK`` set, a request costs a fixed amount of work besides: ``cpu`` hashes, ``memory`` copies.
+``WORK`` set, a request costs a fixed amount of work besides: ``cpu`` hashes, ``memory`` copies,
+``files`` reads one of the files that this worker wrote as it began, which the kernel keeps in
+memory as long as the container's limit lets it.
 ``GET /health`` answers 204 and is never the measured path.
 """
 
 import hashlib
+import itertools
 import os
 import random
 from datetime import UTC, datetime
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -22,6 +26,14 @@ ROUNDS = 4_000  # of SHA-256: about 2 ms of a core, all of it in the core's own 
 COPIED = bytearray(
     16 << 20 if WORK == "memory" else 0
 )  # more than the cache of a core: memory's pace
+FILES = Path("/alloc/data") / f"files-{os.getpid()}"
+NUMBER, LENGTH = 64, 1 << 20
+TURN = itertools.cycle(range(NUMBER))
+
+if WORK == "files":
+    FILES.mkdir()
+    for number in range(NUMBER):
+        (FILES / str(number)).write_bytes(os.urandom(LENGTH))
 
 
 def work() -> None:
@@ -30,6 +42,8 @@ def work() -> None:
         hashlib.pbkdf2_hmac("sha256", b"socklab", b"socklab", ROUNDS)
     elif WORK == "memory":
         bytes(COPIED)
+    elif WORK == "files":
+        (FILES / str(next(TURN))).read_bytes()
 
 
 def said() -> dict:
