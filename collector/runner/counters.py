@@ -117,9 +117,20 @@ def read_cgroup(folders: Mapping[str, str]) -> dict[str, int | None]:
         "memory_anonymous_bytes": memory.get("total_rss"),
         "memory_cache_bytes": memory.get("total_cache"),
         "memory_kernel_bytes": read_int(limited / "memory.kmem.usage_in_bytes"),
-        "memory_limit_hits": read_int(limited / "memory.failcnt"),
+        "memory_limit_hits": read_limit_hits(limited),
         **read_blocks(blocks, r"^(\S+) Read (\d+)\n\1 Write (\d+)"),
     }
+
+
+def read_limit_hits(folder: Path) -> int | None:
+    """Return how often cgroup v1 met a memory limit; None where that is not counted.
+
+    The kernel asks for swap and memory together first, and the engine limits that to as much: then
+    it is there that the limit is met.
+    """
+    both = [read_int(folder / name) for name in ("memory.failcnt", "memory.memsw.failcnt")]
+    known = [hits for hits in both if hits is not None]
+    return sum(known) if known else None
 
 
 def read_blocks(path: Path, pattern: str) -> dict[str, int | None]:

@@ -351,6 +351,7 @@ def test_counters_of_cgroup_v1_whose_controllers_are_mounted_each_by_itself(
     (tmp_path / "cpuacct/one/cpuacct.usage").write_text("5000\n")
     (tmp_path / "cpuacct/one/cpu.stat").write_text("")
     (tmp_path / "memory/one/memory.failcnt").write_text("6\n")
+    (tmp_path / "memory/one/memory.memsw.failcnt").write_text("3\n")
     (tmp_path / "memory/one/memory.kmem.usage_in_bytes").write_text("8192\n")
     (tmp_path / "blkio/one/blkio.throttle.io_service_bytes").write_text(
         "8:0 Read 30\n8:0 Write 4\n8:0 Sync 30\n8:0 Total 34\n8:16 Read 1\n8:16 Write 0\n"
@@ -363,7 +364,7 @@ def test_counters_of_cgroup_v1_whose_controllers_are_mounted_each_by_itself(
     monkeypatch.setattr(counters, "PROC", tmp_path / "proc")
     found = counters.read_cgroup(counters.cgroup_folders(7))
     assert (found["cpu_ns"], found["throttled_count"], found["throttled_ns"]) == (5000, 4, 6000)
-    assert (found["memory_limit_hits"], found["memory_kernel_bytes"]) == (6, 8192)
+    assert (found["memory_limit_hits"], found["memory_kernel_bytes"]) == (9, 8192)
     assert (found["read_bytes"], found["written_bytes"]) == (31, 4)
     # Linux 6.18, whatever was read and written.
     (tmp_path / "blkio/one/blkio.throttle.io_service_bytes").write_text("Total 0\n")
