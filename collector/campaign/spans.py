@@ -53,6 +53,7 @@ def _is_span(one: object) -> bool:
         isinstance(one, dict)
         and all(isinstance(one.get(key), str) for key in ("trace", "span", "service", "kind"))
         and all(type(one.get(key)) is int for key in ("start_ns", "end_ns"))
+        and 0 <= one["start_ns"] <= one["end_ns"] < 2**63
         and isinstance(one.get("parent"), str | None)
     )
 

@@ -55,6 +55,8 @@ def test_shortest_first() -> None:
         {"spans": [span("a", "server", 1, 2, start_ns="1")]},
         {"spans": [span("a", "server", 1, 2, start_ns=True)]},
         {"spans": [span("a", "server", 1, 2, parent=3)]},
+        {"spans": [span("a", "server", 1, 10**400)]},
+        {"spans": [span("a", "server", 2, 1)]},
     ],
 )
 def test_what_is_no_span_is_left_out(facts: dict[str, Any]) -> None:
