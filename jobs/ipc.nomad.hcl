@@ -91,13 +91,13 @@ variable "cpus" {
 }
 
 variable "confinement" {
-  description = "What the kernel checks of a container's system calls: default (the engine's own list, by seccomp) or unconfined (nothing)."
+  description = "What stands between a container's processes and the kernel: default (the engine's own list of system calls, by seccomp), unconfined (no list), user-namespace (no list, and the program in a user namespace of its own)."
   type        = string
   default     = "default"
 
   validation {
-    condition     = contains(["default", "unconfined"], var.confinement)
-    error_message = "The confinement must be default or unconfined."
+    condition     = contains(["default", "unconfined", "user-namespace"], var.confinement)
+    error_message = "The confinement must be default, unconfined or user-namespace."
   }
 }
 
@@ -125,7 +125,10 @@ locals {
   shares_network = contains(["unix-abstract", "tcp", "udp", "vsock"], var.mechanism)
   shares_ipc     = contains(["posix-queue", "system-v-queue", "memory-spin", "memory-futex"], var.mechanism)
 
-  security = var.confinement == "unconfined" ? ["seccomp=unconfined"] : []
+  # The engine could only put all of a host's containers into a user namespace, and its list of system
+  # calls lets nobody make one: so the program makes it, where there is no list.
+  security = var.confinement == "default" ? [] : ["seccomp=unconfined"]
+  around   = var.confinement == "user-namespace" ? ["/usr/bin/unshare", "--user", "--map-current-user"] : []
 
   other = "container:serve-$${NOMAD_ALLOC_ID}"
 
@@ -151,7 +154,7 @@ locals {
     var.connect ? ["--connect"] : [],
   ))
   files = {
-    "local/load" = "#!/bin/sh\nexec ${join(" ", concat(local.on_last, ["ipc"]))} measure ${local.asked} \"$@\"\n"
+    "local/load" = "#!/bin/sh\nexec ${join(" ", concat(local.on_last, local.around, ["ipc"]))} measure ${local.asked} \"$@\"\n"
     # The serving end answers where it can be met at all; a pipe needs nothing else.
     "local/ready" = "#!/bin/sh\nexec ipc measure pipe ${local.meeting} ${local.two ? "" : "--fork "}--latency 1 --time 0.01\n"
   }
@@ -211,7 +214,7 @@ job "ipc" {
         config {
           image              = var.image_ipc
           image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
-          entrypoint         = concat(local.on_first, ["/usr/local/bin/ipc"])
+          entrypoint         = concat(local.on_first, local.around, ["/usr/local/bin/ipc"])
           args               = ["serve", local.meeting]
           network_mode       = "none" # a loopback and nothing else
           ipc_mode           = local.shares_ipc ? "shareable" : "private"

@@ -109,6 +109,18 @@ def test_confinement_is_the_engines_own_unless_it_is_taken_away() -> None:
             assert task["Config"]["security_opt"] == expected
 
 
+def test_a_user_namespace_is_around_the_program_at_both_ends_and_differs_in_nothing_else() -> None:
+    def made(confinement: str) -> str:
+        return json.dumps(render("pipe", cpus="same", confinement=confinement))
+
+    around = "/usr/bin/unshare --user --map-current-user"
+    within = made("user-namespace")
+    arguments = ", ".join(f'"{word}"' for word in around.split())
+    assert within.count(f"{around} ipc measure") == within.count(arguments) == 1
+    without = within.replace(f"{around} ", "").replace(f"{arguments}, ", "")
+    assert without == made("unconfined")
+
+
 @pytest.mark.parametrize("sizes", ["64;reboot", "64,", ",64", "64 128", "$(id)"])
 def test_sizes_are_numbers(sizes: str) -> None:
     for name in ("latency_bytes", "throughput_bytes"):
