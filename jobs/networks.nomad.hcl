@@ -80,8 +80,8 @@ variable "port" {
   default     = 12000
 
   validation {
-    condition     = var.port >= 12000 && var.port < 12256
-    error_message = "The port must be 12000 to 12255: 64 deployments have four each."
+    condition     = var.port >= 12000 && var.port < 12512
+    error_message = "The port must be 12000 to 12511: 64 deployments have eight each."
   }
 }
 
@@ -135,12 +135,20 @@ variable "memory_mb" {
 }
 
 locals {
+  # A variable's validation sees that variable alone (Nomad 1.11). Of the functions, parseint is the
+  # one whose refusal says the text that it was given.
+  refused = [
+    for reason, wrong in {
+      "The networks none and bridge are within one host: no peer." = var.peer != "" && contains(["none", "bridge"], var.network)
+    } : parseint(reason, 10) if wrong
+  ]
+
   web     = var.talk == "web"
   spans   = var.peer != ""
   none    = var.network == "none"
   shared  = contains(["macvlan", "overlay"], var.network) # a subnet that hosts share
   bridge  = var.mtu == 1500 ? "socklab" : "socklab-${var.mtu}"
-  number  = floor((var.port - 12000) / 4)
+  number  = floor((var.port - 12000) / 8)
   subnet  = var.network == "overlay" ? "198.19.255.0/24" : "198.19.254.0/24"
   meeting = "/alloc/tmp"
 

@@ -52,11 +52,11 @@ def command(job: dict[str, Any], script: str = "local/load") -> str:
         ),
         (
             "macvlan", {}, ("socklab-macvlan", "socklab-macvlan"), "tcp:0.0.0.0:12008",
-            "tcp:198.19.254.66:12008",
+            "tcp:198.19.254.65:12008",
         ),
         (
             "overlay", PEER, ("socklab-overlay", "socklab-overlay"), "tcp:0.0.0.0:12008",
-            "tcp:198.19.255.66:12008",
+            "tcp:198.19.255.65:12008",
         ),
     ],
 )  # fmt: skip
@@ -93,8 +93,8 @@ def test_two_hosts_have_an_end_each_the_measured_one_first(network: str) -> None
         ("host", {}, "127.0.0.1:12008", " http://127.0.0.1:12008/"),
         ("bridge", {}, "0.0.0.0:12008", " http://$(getent hosts serve."),
         ("published", PEER, "0.0.0.0:12008", " http://198.18.0.13:12008/"),
-        ("macvlan", {}, "0.0.0.0:12008", " http://198.19.254.66:12008/"),
-        ("overlay", PEER, "0.0.0.0:12008", " http://198.19.255.66:12008/"),
+        ("macvlan", {}, "0.0.0.0:12008", " http://198.19.254.65:12008/"),
+        ("overlay", PEER, "0.0.0.0:12008", " http://198.19.255.65:12008/"),
     ],
 )
 def test_a_web_application_is_asked_over_the_same_networks(
@@ -164,7 +164,7 @@ def test_only_a_published_end_has_ports_of_the_host() -> None:
 
 def test_deployments_that_are_up_at_once_have_addresses_of_their_own() -> None:
     seen = set()
-    for port in range(12000, 12256, 4):
+    for port in range(12000, 12512, 8):
         for task in tasks(render("overlay", port=port, **PEER)).values():
             seen.add(task["Config"]["ipv4_address"])
     assert len(seen) == 128
@@ -185,6 +185,8 @@ def test_without_a_network_a_unix_socket_of_the_same_kind_stands_for_it() -> Non
         ({"network": "host", "talk": "smtp"}, "The talk must be ipc or web"),
         ({"network": "host", "mechanism": "sctp"}, "The mechanism must be tcp or udp"),
         ({"network": "host", "port": 80}, "The port must be 12000"),
+        ({"network": "none", **PEER}, "The networks none and bridge are within one host: no peer."),
+        ({"network": "bridge", **PEER}, "The networks none and bridge are within one host"),
     ],
 )
 def test_other_values_are_refused(variables: dict[str, object], message: str) -> None:
