@@ -183,7 +183,7 @@ $(VENV)/.lab: requirements/lab.txt | $(BIN)/python
 $(VENV)/.test: requirements/test.txt $(VENV)/.lab
 	@echo "== Python packages and Debian packages of the tests"
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r $<
-	@missing=; for package in nginx-light chromium gcc libc6-dev iproute2 python3-starlette python3-uvicorn python3-uvloop python3-httptools gunicorn python3-aiohttp protobuf-compiler python3-grpcio python3-msgpack python3-protobuf python3-ujson; do \
+	@missing=; for package in nginx-light chromium gcc libc6-dev iproute2 python3-starlette python3-uvicorn python3-uvloop python3-httptools gunicorn python3-aiohttp python3-aiomysql protobuf-compiler python3-grpcio python3-msgpack python3-protobuf python3-ujson; do \
 	   dpkg-query -W -f '$${db:Status-Status}' $$package 2> /dev/null | grep -qx installed || missing="$$missing $$package"; done; \
 	 if [ -n "$$missing" ]; then apt-get update -q && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; fi
 	@$(BIN)/ansible-playbook lab.yml --tags binaries
@@ -191,5 +191,6 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.lab
 
 .PHONY: requirements
 requirements: $(VENV)/.test ## Pin the newest versions that requirements/*.in allow
-	cd requirements && for set in lab test; do $(CURDIR)/$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --strip-extras \
-	  --no-emit-index-url --no-header --no-annotate --quiet -o $$set.txt $$set.in; done
+	cd requirements; pin="$(CURDIR)/$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --strip-extras \
+	    --no-emit-index-url --no-header --no-annotate --quiet"; \
+	  $$pin -o lab.txt lab.in; $$pin -o ../roles/workload_images/files/opentelemetry.txt opentelemetry.in; $$pin -o test.txt test.in

@@ -10,6 +10,7 @@ only where the tool's histogram has 100 / (1 - q) samples: 200 for the median, 1
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -99,7 +100,7 @@ def find_mesh(
         proofs=proofs,
         settings=settings,
         cpu=cpu_by_role(good, tables["containers"], tasks),
-        added=tuple(_added(plan, _with_enough(good, tables["histograms"]), tasks, relayed)),
+        added=tuple(_added(plan, _with_enough(good, tables["histograms"]), settings, relayed)),
         warnings=tuple(setting_warnings(settings, plan.factor)),
     )
 
@@ -150,19 +151,22 @@ def setting_warnings(settings: Sequence[Settings], factor: str) -> Iterator[str]
 def _added(
     plan: Plan,
     enough: pd.DataFrame,
-    tasks: Mapping[str, frozenset[str]],
+    settings: Sequence[Settings],
     relayed: frozenset[str],
 ) -> Iterator[Added]:
+    meshed = {one.arm for one in settings}
     for cell, rows in cells_of(enough):
         arms = set(rows["arm"])
-        direct = arms - tasks.keys() - relayed
-        for arm in sorted(arms & tasks.keys()):
+        direct = arms - meshed - relayed
+        # A mesh arm may have variants without a sidecar: a chain of one service.
+        sidecars = Counter(one.arm for one in settings if one.variant == cell.variant)
+        for arm in sorted(arms & sidecars.keys()):
             for other in references(plan, arm, direct):
                 compared = rows[rows["arm"].isin((arm, other))]
                 for column, quantile in QUANTILES.items():
                     if compared[column].notna().any():
                         ends = (arm, other)
-                        yield _difference(cell, rows, ends, column, quantile, len(tasks[arm]))
+                        yield _difference(cell, rows, ends, column, quantile, sidecars[arm])
 
 
 def _with_enough(good: pd.DataFrame, histograms: pd.DataFrame) -> pd.DataFrame:

@@ -20,9 +20,10 @@ from rich.console import Console
 from rich.table import Table
 
 from collector.campaign.cluster import Cluster, read_environment
+from collector.campaign.deployment import ends_of
 from collector.campaign.errors import NOT_READY, CampaignError, NotReadyError
 from collector.campaign.folder import Campaign
-from collector.campaign.mesh import Mesh
+from collector.campaign.mesh import ENDS, Mesh
 from collector.campaign.placement import Placement
 from collector.campaign.preflight import read_preflight
 from collector.lock import holder
@@ -209,17 +210,20 @@ def logs(arm: str, inventory: InventoryPath = LOCAL) -> None:
 
 
 def mesh(
-    job: Annotated[str, typer.Argument(help="Id of a Nomad job with a client and a server end.")],
+    job: Annotated[str, typer.Argument(help="Id of a Nomad job whose services have sidecars.")],
     *,
     inventory: InventoryPath = LOCAL,
 ) -> None:
     """Say what in the mesh keeps a job's client from its server; exit 1 if anything does."""
-    found = Mesh(load_inventory(inventory).lab_state).diagnose(job)
+    state = load_inventory(inventory).lab_state
+    known = Cluster(state).job(job)
+    ends = ends_of(known) if known else []
+    found = Mesh(state).diagnose(job, ends or ENDS)
     for line in found:
         typer.echo(line)
     if found:
         raise typer.Exit(1)
-    typer.echo(f"{job}: both ends are registered and healthy, and the edge is allowed")
+    typer.echo(f"{job}: all ends are registered and healthy, and each may call the next")
 
 
 def shell(inventory: InventoryPath = LOCAL) -> None:

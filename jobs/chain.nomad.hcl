@@ -10,12 +10,12 @@ variable "id" {
 }
 
 variable "path" {
-  description = "Way between the services: call (functions of one process that hand over objects), encoded (the same, that hand over JSON), unix (sockets on the shared volume) and tcp-loopback (a container each, one network namespace), tcp-bridge (a container each, with namespaces of their own on the engine's bridge), tcp-hosts (every second one on the other host, over the hosts' network)."
+  description = "Way between the services: call (functions of one process that hand over objects), encoded (the same, that hand over JSON), unix (sockets on the shared volume) and tcp-loopback (a container each, one network namespace), tcp-bridge (a container each, with namespaces of their own on the engine's bridge), tcp-hosts (every second one on the other host, over the hosts' network), mesh (a container and an Envoy each: Unix sockets to it, mutual TLS between two of them)."
   type        = string
 
   validation {
-    condition     = contains(["call", "encoded", "unix", "tcp-loopback", "tcp-bridge", "tcp-hosts"], var.path)
-    error_message = "The path must be call, encoded, unix, tcp-loopback, tcp-bridge or tcp-hosts."
+    condition     = contains(["call", "encoded", "unix", "tcp-loopback", "tcp-bridge", "tcp-hosts", "mesh"], var.path)
+    error_message = "The path must be call, encoded, unix, tcp-loopback, tcp-bridge, tcp-hosts or mesh."
   }
 }
 
@@ -37,7 +37,7 @@ variable "node" {
 }
 
 variable "node_address" {
-  description = "IPv4 address of that node, with tcp-hosts."
+  description = "IPv4 address of that node, with tcp-hosts and mesh."
   type        = string
   default     = ""
 }
@@ -55,7 +55,7 @@ variable "peer_address" {
 }
 
 variable "port" {
-  description = "First of four ports of both hosts that only this deployment uses, with tcp-hosts."
+  description = "First of eight ports of its hosts that only this deployment uses, with tcp-hosts and mesh; outside of Nomad's dynamic range."
   type        = number
   default     = 12000
 }
@@ -87,6 +87,16 @@ variable "image_chain" {
   type        = string
 }
 
+variable "image_sidecar" {
+  description = "Image with Envoy, Consul's client and the mesh task, by digest."
+  type        = string
+}
+
+variable "mesh_ca" {
+  description = "PEM certificate of the lab's CA: what the mesh task verifies Consul by."
+  type        = string
+}
+
 variable "cpu" {
   description = "CPU share of a task, in the lab's unit: 100000 is one core."
   type        = number
@@ -94,7 +104,7 @@ variable "cpu" {
 }
 
 variable "memory_mb" {
-  description = "Memory of a task in MB."
+  description = "Memory of a task in MB; an Envoy with its mesh task gets twice as much."
   type        = number
   default     = 96
 }
@@ -102,6 +112,7 @@ variable "memory_mb" {
 locals {
   bridged = var.path == "tcp-bridge"
   spans   = var.path == "tcp-hosts"
+  meshed  = var.path == "mesh" && var.services > 1
   within  = contains(["call", "encoded"], var.path) ? var.services - 1 : 0
   count   = var.services - local.within
   last    = "service-${local.count - 1}"
@@ -120,21 +131,75 @@ locals {
     "${cidrhost("${number % 2 == 0 ? var.node_address : var.peer_address}/32", 0)}:${var.port + floor(number / 2)}" : ""
   ]
 
+  # Between two of them: the socket of the next one, or that of the own Envoy which leads there.
+  sockets = var.path == "mesh" ? "/alloc/tmp/to-service" : "/alloc/tmp/service"
+  unix    = contains(["unix", "mesh"], var.path)
+
   # Load comes over TCP to the first one, whatever is between the others.
   binds = {
     for number in range(local.count) : "service-${number}" =>
     local.spans ? local.at[number] :
     number == 0 || local.bridged ? "0.0.0.0:${8000 + number}" :
-    var.path == "unix" ? "unix:/alloc/tmp/service-${number}.sock" :
+    local.unix ? "unix:/alloc/tmp/service-${number}.sock" :
     "127.0.0.1:${8000 + number}"
   }
   nexts = {
     for number in range(local.count) : "service-${number}" =>
     number == local.count - 1 ? "" :
     local.spans ? "http://${local.at[number + 1]}/" :
-    var.path == "unix" ? "unix:/alloc/tmp/service-${number + 1}.sock" :
+    local.unix ? "unix:${local.sockets}-${number + 1}.sock" :
     local.bridged ? "http://service-${number + 1}.${NOMAD_ALLOC_ID}:${8001 + number}/" :
     "http://127.0.0.1:${8001 + number}/"
+  }
+
+  # What Consul is told of each (docs/mesh.md): a service at its socket, which only the one before it
+  # may call. The Envoys are in the host's network, at ports that the bridge does not rewrite.
+  mesh_address = local.meshed ? cidrhost("${var.node_address}/32", 0) : ""
+  definitions = {
+    for number in range(local.meshed ? local.count : 0) : "sidecar-service-${number}" => jsonencode({
+      service = merge(
+        {
+          id   = "{{ env `NOMAD_JOB_ID` }}-service-${number}-{{ env `NOMAD_ALLOC_ID` }}"
+          name = "{{ env `NOMAD_JOB_ID` }}-service-${number}"
+          checks = [{
+            id                                = "{{ env `NOMAD_JOB_ID` }}-service-${number}-{{ env `NOMAD_ALLOC_ID` }}-socket"
+            name                              = "the socket is there"
+            ttl                               = "30s"
+            deregister_critical_service_after = "1m"
+          }]
+          connect = {
+            sidecar_service = {
+              address = local.mesh_address
+              port    = var.port + number
+              checks = [
+                {
+                  id                                = "{{ env `NOMAD_JOB_ID` }}-service-${number}-{{ env `NOMAD_ALLOC_ID` }}-envoy"
+                  name                              = "Envoy is ready"
+                  ttl                               = "30s"
+                  deregister_critical_service_after = "1m"
+                },
+                {
+                  name          = "the service"
+                  alias_service = "{{ env `NOMAD_JOB_ID` }}-service-${number}-{{ env `NOMAD_ALLOC_ID` }}"
+                },
+              ]
+              proxy = merge(
+                { config = { bind_address = local.mesh_address } },
+                number > 0 ? { local_service_socket_path = "/alloc/tmp/service-${number}.sock" } : {},
+                number < local.count - 1 ? {
+                  upstreams = [{
+                    destination_name       = "{{ env `NOMAD_JOB_ID` }}-service-${number + 1}"
+                    local_bind_socket_path = "${local.sockets}-${number + 1}.sock"
+                    local_bind_socket_mode = "0660"
+                  }]
+                } : {},
+              )
+            }
+          }
+        },
+        number > 0 ? { socket_path = "/alloc/tmp/service-${number}.sock" } : {},
+      )
+    })
   }
 }
 
@@ -190,6 +255,58 @@ job "chain" {
           content {
             static = port.value
             to     = local.spans ? port.value : 8000
+          }
+        }
+      }
+
+      dynamic "task" {
+        for_each = keys(local.definitions)
+        labels   = [task.value]
+
+        content {
+          driver       = "docker"
+          kill_timeout = "10s"
+
+          lifecycle {
+            hook    = "prestart"
+            sidecar = true
+          }
+
+          consul {}
+
+          config {
+            image              = var.image_sidecar
+            image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
+            args               = ["/local/service.json"]
+            network_mode       = "host"
+            readonly_rootfs    = true
+            cap_drop           = ["all"]
+          }
+
+          env {
+            CONSUL_HTTP_ADDR = "https://127.0.0.1:8501"
+            CONSUL_GRPC_ADDR = "https://127.0.0.1:8503"
+            CONSUL_CACERT    = "/local/ca.pem"
+            SECRETS          = "/secrets"
+            FACTS            = "/alloc/data/${task.value}.json"
+            WORKERS          = "1"
+          }
+
+          template {
+            data        = local.definitions[task.value]
+            destination = "local/service.json"
+            change_mode = "noop"
+          }
+
+          template {
+            data        = var.mesh_ca
+            destination = "local/ca.pem"
+            change_mode = "noop"
+          }
+
+          resources {
+            cpu    = var.cpu
+            memory = 2 * var.memory_mb
           }
         }
       }

@@ -247,6 +247,12 @@ class Cluster:
                 found += placements(stub, nodes, self._allocations(stub["ID"]), dry_run)
         return found
 
+    def job(self, identity: str) -> dict[str, Any] | None:
+        """Return a job as Nomad has it, None where it has none of that name."""
+        with suppress(URLNotFoundNomadException):
+            return dict(_patiently(self._api.job.get_job, identity))
+        return None
+
     def _dry_run(self, identity: str, node: str) -> dict[str, Any]:
         """Ask what Nomad would do with the job on this node alone; nothing comes of it."""
         job = pinned(_patiently(self._api.job.get_job, identity), node)

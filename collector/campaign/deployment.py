@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,7 @@ SIDECAR: Final = "sidecar-"
 LOAD: Final = "load"
 # Below Nomad's dynamic range; each deployment of a block has its own.
 FIRST_PORT: Final = 12000
-PORTS: Final = 4
+PORTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +77,14 @@ def lab_variables(state: Path, images: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def sidecars(job: Mapping[str, Any]) -> list[str]:
-    """Return the mesh tasks of a job; none for a job without a mesh."""
-    return [
-        task["Name"]
-        for group in job["TaskGroups"]
-        for task in group["Tasks"]
-        if task["Name"].startswith(SIDECAR)
-    ]
+def sidecars(group: Mapping[str, Any]) -> list[str]:
+    """Return the mesh tasks of a job's group; none without a mesh."""
+    return [task["Name"] for task in group["Tasks"] if task["Name"].startswith(SIDECAR)]
+
+
+def ends_of(job: Mapping[str, Any]) -> list[str]:
+    """Return the services of a job's mesh, each of which calls the next; none without a mesh."""
+    return [task.removeprefix(SIDECAR) for group in job["TaskGroups"] for task in sidecars(group)]
 
 
 def ports_of(wanted: Sequence[tuple[Order, str]]) -> dict[str, int]:
@@ -157,8 +157,8 @@ class Deployer:
         for number, (order, identity) in enumerate(wanted, start=1):
             job = self.render(order, place, ports[order.key])
             self._jobs[identity], self._ports[identity] = job, ports[order.key]
-            if sidecars(job):
-                self._mesh.allow(identity)
+            if ends := ends_of(job):
+                self._mesh.allow(identity, ends)
             self._cluster.register(identity, job)
             if place.patience > 1 and (number % AT_ONCE == 0 or number == len(wanted)):
                 for _, other in wanted[:number][-AT_ONCE:]:
@@ -177,8 +177,8 @@ class Deployer:
         jobs = {one: self._jobs.pop(one) for one in identities if one in self._jobs}
         try:
             for identity, job in jobs.items():
-                if sidecars(job):
-                    self._mesh.forbid(identity)
+                if ends := ends_of(job):
+                    self._mesh.forbid(identity, ends)
         except CampaignError as error:
             problems.append(str(error))
         return problems
@@ -221,10 +221,8 @@ class Deployer:
             binding["body_bytes"] = self._wait_ready(binding, runner, READY_S * place.patience)
             binding["readiness_s"] = round(time.monotonic() - began, 3)
         # Only now: the facts may be seconds late, and are no part of being ready.
-        for order, identity in wanted:
-            binding = found[order.key]
-            tasks = sidecars(self._jobs[identity])
-            binding["sidecars"] = self._sidecars(binding, tasks, FACTS_S * place.patience)
+        for binding in found.values():
+            binding["sidecars"] = self._sidecars(binding, FACTS_S * place.patience)
         return found
 
     def _wait_ready(self, binding: Mapping[str, Any], runner: Remote, limit_s: float) -> int | None:
@@ -237,7 +235,7 @@ class Deployer:
         if answer["ready"]:
             size: int | None = answer["body_bytes"]
             return size
-        said = self._mesh.diagnose(binding["job"]) if SIDECAR in str(binding["containers"]) else []
+        said = self._mesh.diagnose(binding["job"], ends_of(self._jobs[binding["job"]]))
         said += self._cluster.job_lines(binding["job"])
         raise BlockFailed(
             f"{binding['job']} runs but does not answer rightly at "
@@ -260,14 +258,18 @@ class Deployer:
                 if one["image"] in answers[one["host"]]["images"]
             }
 
-    def _sidecars(
-        self, binding: Mapping[str, Any], tasks: Iterable[str], limit_s: float
-    ) -> dict[str, dict[str, Any]]:
+    def _sidecars(self, binding: Mapping[str, Any], limit_s: float) -> dict[str, dict[str, Any]]:
         """Read what each Envoy runs with, as its mesh task wrote it."""
+        groups = self._jobs[binding["job"]]["TaskGroups"]
+        allocations = (binding["allocation"], binding["peer_allocation"])
+        where = {
+            task: allocation
+            for group, allocation in zip(groups, allocations, strict=False)
+            for task in sidecars(group)
+        }
         found = {}
-        for task in tasks:
+        for task, allocation in where.items():
             host = binding["containers"][task]["host"]
-            allocation = binding["allocation" if task.endswith("client") else "peer_allocation"]
             path = f"/alloc/data/{task}.json"
             deadline = time.monotonic() + limit_s
             while not (facts := self._cluster.read_facts(allocation, path)).get("ciphers"):

@@ -31,7 +31,13 @@ from collector.campaign.deployment import (
     lab_variables,
     orders,
 )
-from collector.campaign.errors import BlockFailed, CampaignError, NotFetched, NotReadyError
+from collector.campaign.errors import (
+    BlockFailed,
+    CampaignError,
+    DiskFull,
+    NotFetched,
+    NotReadyError,
+)
 from collector.campaign.fetch import failed_runs, fetch_block, fetch_left
 from collector.campaign.folder import Campaign
 from collector.campaign.guests import Guests
@@ -66,6 +72,7 @@ AGENT_PORT: Final = 8501
 SKEW_S: Final = 2.0
 WAKE_S: Final = 180.0
 EMULATED_PATIENCE: Final = 10.0
+MESH: Final = "mesh"  # in the values of a job's path that lead through sidecars
 INSIDE: Final = "/local/load"
 PROGRAMS: Final = "/usr/local/lib/socklab/programs"
 RUN_INSIDE: Final = ("sudo", "-n", "/usr/local/lib/socklab/run-inside")
@@ -186,8 +193,7 @@ class Engine:
 
     def _sweep_mesh(self) -> None:
         """Forget edges and registrations that no job stands for any more."""
-        for identity in self._mesh.allowed():
-            self._mesh.forbid(identity)
+        self._mesh.forbid_left()
         for name, observer in self._observers.items():
             with forwarded(observer.connection, AGENT_PORT) as port:
                 for one in self._mesh.sweep("127.0.0.1", port):
@@ -240,11 +246,12 @@ class Engine:
             self.campaign.record(number, attempt, problem or "whole", bool(problem), {})
 
     def _prove(self) -> None:
-        """Try what the mesh promises, once a campaign of topologies that go through it."""
-        if not self._meshed() or (self.campaign.folder / PROOFS).exists():
+        """Try what the mesh promises between hosts, once a campaign that goes through it there."""
+        between = [block for block in self._blocks if block.peer]
+        if not (between and self._meshed()) or (self.campaign.folder / PROOFS).exists():
             return
         self.events.tell("deploy", "proofs: deploying four topologies, then trying seven claims")
-        block = next(block for block in self._blocks if block.peer)
+        block = between[0]
         observers = {name: self._observers[name] for name in _hosts(block)}
         prover = Prover(
             self.plan.campaign, self._place(block), self._inventory, self._mesh, self._deployer,
@@ -253,9 +260,10 @@ class Engine:
         write_proofs(self.campaign.folder, self.plan.campaign, prover.prove())
 
     def _meshed(self) -> bool:
-        """Whether topologies span two hosts, and some of their jobs have sidecars."""
-        return any(block.peer for block in self._blocks) and any(
+        """Whether some arm goes through sidecars: its job has them, and its path says so."""
+        return any(
             SIDECAR in (self._root / arm.job).read_text()
+            and MESH in str(arm.variables.get("path", MESH))
             for arm in self.plan.arms.values()
             if arm.job
         )
@@ -272,17 +280,19 @@ class Engine:
         return blocks * runs * (profile.warmup_s + profile.measure_s + 4.0)
 
     def _block_until_whole(self, block: Block) -> None:
-        for last in [False] * (ATTEMPTS - 1) + [True]:
+        for number in range(1, ATTEMPTS + 1):
             attempt = self.campaign.next_attempt(block.block)
             self.campaign.begin(block.block, attempt)
             began = time.monotonic()
             try:
-                problem = self._attempt(block, attempt, last)
+                problem = self._attempt(block, attempt, number == ATTEMPTS)
             except NotFetched as error:  # no outcome yet: the next connection brings the file
                 problem = str(error)
             except (BlockFailed, OSError, EOFError, SSHException) as error:
                 problem = str(error) or type(error).__name__
                 self.campaign.record(block.block, attempt, problem, True, {})
+                if isinstance(error, DiskFull):
+                    break
             if problem is None:
                 self._spent.append(time.monotonic() - began)
                 return
@@ -290,8 +300,9 @@ class Engine:
             self._revive()
             if block.block in self.campaign.sealed():
                 return
+        times = "once" if number == 1 else f"{number} times; the last"
         raise CampaignError(
-            f"block {block.block} failed {ATTEMPTS} times; the last: {problem}\n"
+            f"block {block.block} failed {times}: {problem}\n"
             "Mend it and run the same command again: it goes on with this block."
         )
 

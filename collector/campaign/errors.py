@@ -33,5 +33,9 @@ class BlockFailed(CampaignError):  # noqa: N818 (an outcome of a block, handled 
     """An attempt at a block came to nothing; the block can be redone."""
 
 
+class DiskFull(BlockFailed):
+    """A host has no room for what is measured; no attempt helps before somebody makes some."""
+
+
 class NotFetched(Exception):  # noqa: N818 (likewise)
     """A block was measured, and lies sealed on its load host: the way there broke."""

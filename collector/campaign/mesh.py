@@ -1,14 +1,16 @@
 """Consul, as the engine uses it: who may talk to whom in a deployment, and what is left behind.
 
-The mesh denies everything (role ``mesh``). A deployment's job registers its own two services,
-``JOB-client`` and ``JOB-server``; the engine allows the one edge between them before the job runs,
-and takes it away after. Its token reaches names that begin with the engine's prefix, and no others.
+The mesh denies everything (role ``mesh``). A deployment's job registers its own services, its ends:
+``JOB-client`` and ``JOB-server``, or one for each service of a chain; the engine allows the edges
+between neighbours before the job runs, and takes them away after. Its token reaches names that
+begin with the engine's prefix, and no others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -65,44 +67,47 @@ class Mesh:
             _, listed = _patiently(self._servers.catalog.nodes)
         return {str(one["Node"]) for one in listed}
 
-    def allow(self, identity: str) -> None:
-        """Let a deployment's client talk to its server, and to nobody else."""
-        source = {"Name": f"{identity}-client", "Action": "allow"}
+    def allow(self, identity: str, ends: Sequence[str] = ENDS) -> None:
+        """Let each end of a deployment talk to the next one, and to nobody else."""
         with _explained():
-            _patiently(
-                self._servers.config.set,
-                INTENTIONS,
-                f"{identity}-server",
-                {"Sources": [source], "Meta": {"managed-by": "socklab"}},
-            )
+            for source, destination in pairwise(ends):
+                _patiently(
+                    self._servers.config.set,
+                    INTENTIONS,
+                    f"{identity}-{destination}",
+                    {
+                        "Sources": [{"Name": f"{identity}-{source}", "Action": "allow"}],
+                        "Meta": {"managed-by": "socklab"},
+                    },
+                )
 
-    def forbid(self, identity: str) -> None:
-        """Take the deployment's edge away; nothing happens where there is none."""
-        with _explained():
-            _patiently(self._servers.config.delete, INTENTIONS, f"{identity}-server")
+    def forbid(self, identity: str, ends: Sequence[str] = ENDS) -> None:
+        """Take the deployment's edges away; nothing happens where there are none."""
+        for destination in ends[1:]:
+            self._forbid(f"{identity}-{destination}")
 
-    def allowed(self) -> list[str]:
-        """Return the identities whose edge an engine has left or uses."""
+    def forbid_left(self) -> None:
+        """Take away every edge that an engine has left or uses."""
         with _explained():
             entries = _patiently(self._servers.config.list, INTENTIONS) or []
-        names = [entry["Name"] for entry in entries if entry["Name"].startswith(PREFIX)]
-        return [name.removesuffix("-server") for name in names]
+        for entry in entries:
+            if entry["Name"].startswith(PREFIX):
+                self._forbid(entry["Name"])
 
-    def registered(self, identity: str) -> dict[str, list[dict[str, Any]]]:
-        """Return the instances of a deployment's two services, by end, as the catalog has them."""
-        found = {}
+    def _forbid(self, service: str) -> None:
         with _explained():
-            for end in ENDS:
-                _, listed = _patiently(self._servers.catalog.service, f"{identity}-{end}")
-                found[end] = list(listed)
-        return found
+            _patiently(self._servers.config.delete, INTENTIONS, service)
+
+    def _registered(self, service: str) -> list[dict[str, Any]]:
+        """Return the instances of a service, as the catalog has them."""
+        with _explained():
+            _, listed = _patiently(self._servers.catalog.service, service)
+        return list(listed)
 
     def listener(self, identity: str) -> tuple[str, int]:
         """Return where the Envoy of a deployment's server listens for the mesh."""
-        with _explained():
-            name = f"{identity}-server-sidecar-proxy"
-            _, listed = _patiently(self._servers.catalog.service, name)
-        if not listed:
+        name = f"{identity}-server-sidecar-proxy"
+        if not (listed := self._registered(name)):
             raise BlockFailed(f"{name} is not registered in Consul")
         return str(listed[0]["ServiceAddress"]), int(listed[0]["ServicePort"])
 
@@ -122,15 +127,14 @@ class Mesh:
                     swept.append(one)
         return swept
 
-    def diagnose(self, identity: str) -> list[str]:
+    def diagnose(self, identity: str, ends: Sequence[str] = ENDS) -> list[str]:
         """Say what in the mesh keeps a deployment from answering; empty if nothing is seen."""
         found = []
-        instances = self.registered(identity)
-        for end in ENDS:
-            if not instances[end]:
+        for end in ends:
+            if not self._registered(f"{identity}-{end}"):
                 found.append(f"no instance of service {identity}-{end} is registered in Consul")
         with _explained():
-            for end in ENDS:
+            for end in ends:
                 _, checks = _patiently(self._servers.health.checks, f"{identity}-{end}")
                 found += [
                     f"check {check['Name']!r} of {identity}-{end} on {check['Node']} is "
@@ -138,16 +142,15 @@ class Mesh:
                     for check in checks
                     if check["Status"] != "passing"
                 ]
-            _, proxies = _patiently(
-                self._servers.catalog.service, f"{identity}-client-sidecar-proxy"
-            )
-            wanted = {
-                upstream["DestinationName"]
-                for proxy in proxies
-                for upstream in (proxy.get("ServiceProxy") or {}).get("Upstreams") or []
-            }
-            for name in sorted(wanted):
-                found += self._why_unreachable(f"{identity}-client", name)
+            for end in ends[:-1]:
+                proxies = self._registered(f"{identity}-{end}-sidecar-proxy")
+                wanted = {
+                    upstream["DestinationName"]
+                    for proxy in proxies
+                    for upstream in (proxy.get("ServiceProxy") or {}).get("Upstreams") or []
+                }
+                for name in sorted(wanted):
+                    found += self._why_unreachable(f"{identity}-{end}", name)
         return found
 
     def _why_unreachable(self, source: str, destination: str) -> Iterator[str]:

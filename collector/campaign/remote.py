@@ -19,7 +19,7 @@ from typing import Any, Final
 import fabric
 import paramiko
 
-from collector.campaign.errors import BlockFailed, NotReadyError
+from collector.campaign.errors import BlockFailed, DiskFull, NotReadyError
 from collector.plan.inventory import Host
 
 USER: Final = "socklab"
@@ -155,7 +155,10 @@ class Remote:
         return BlockFailed(f"{self.host.name}: the program ended: {reason} {said}".strip())
 
     def receive(self, limit_s: float) -> dict[str, Any]:
-        """Wait for one message; ``BlockFailed`` on silence, on an end, or on ``failed``."""
+        """Wait for one message; ``BlockFailed`` on silence, on an end, or on ``failed``.
+
+        ``DiskFull`` where that is why.
+        """
         deadline = time.monotonic() + limit_s
         while b"\n" not in self._pending:
             left = deadline - time.monotonic()
@@ -172,7 +175,8 @@ class Remote:
         line, _, self._pending = self._pending.partition(b"\n")
         message: dict[str, Any] = json.loads(line)
         if message["event"] == "failed":
-            raise BlockFailed(f"{self.host.name}: {message['reason']}")
+            kind = DiskFull if message["full"] else BlockFailed
+            raise kind(f"{self.host.name}: {message['reason']}")
         return message
 
     def ask(self, do: str, wait_s: float = ANSWER_S, **order: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ An answer is ``{"event": "answer", ...}`` or ``{"event": "failed", "reason": ...
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -232,7 +233,11 @@ def serve(link: Link, host: Host) -> None:
         except Lapsed:
             raise
         except Exception as error:  # the controller decides what it means
-            answer = {"event": "failed", "reason": f"{type(error).__name__}: {error}"}
+            answer = {
+                "event": "failed",
+                "reason": f"{type(error).__name__}: {error}",
+                "full": getattr(error, "errno", None) == errno.ENOSPC,
+            }
         link.send(answer)
 
 

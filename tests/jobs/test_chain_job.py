@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Any, Final
 
 import nomadjob
@@ -10,7 +11,8 @@ import pytest
 from nomadjob import ROOT
 
 JOB: Final = ROOT / "jobs" / "chain.nomad.hcl"
-GIVEN: Final = nomadjob.images("chain")
+GIVEN: Final = {**nomadjob.images("chain", "sidecar"), "mesh_ca": "a CA"}
+MESH: Final = {"node_address": "198.18.0.12", "port": 12008}
 
 
 def render(path: str, services: int, **variables: object) -> dict[str, Any]:
@@ -81,6 +83,47 @@ def test_over_two_hosts_each_hop_crosses_between_them(services: int) -> None:
     assert refused.returncode != 0, "it would listen at every address"
 
 
+@pytest.mark.parametrize("services", [2, 4, 8])
+def test_through_a_mesh_each_service_asks_its_own_envoy_which_leads_to_the_next(
+    services: int,
+) -> None:
+    (group,) = render("mesh", services, **MESH)["TaskGroups"]
+    tasks = {task["Name"]: task for task in group["Tasks"]}
+    names = [f"service-{number}" for number in range(services)]
+    assert list(tasks) == [*(f"sidecar-{name}" for name in names), *names]
+    taken, before = set(), None
+    for name in names:
+        service, sidecar = tasks[name], tasks[f"sidecar-{name}"]
+        said = json.loads(sidecar["Templates"][0]["EmbeddedTmpl"])["service"]
+        assert said["name"] == f"{{{{ env `NOMAD_JOB_ID` }}}}-{name}"
+        assert said["id"] == f"{said['name']}-{{{{ env `NOMAD_ALLOC_ID` }}}}"
+        proxy = said["connect"]["sidecar_service"]
+        assert proxy["address"] == proxy["proxy"]["config"]["bind_address"] == "198.18.0.12"
+        taken.add(proxy["port"])
+        assert sidecar["Config"]["network_mode"] == "host"
+        assert sidecar["Lifecycle"] == {"Hook": "prestart", "Sidecar": True}
+        if before is not None:
+            assert before["destination_name"] == said["name"]
+            assert service["Env"]["BIND"] == f"unix:{said['socket_path']}"
+            assert proxy["proxy"]["local_service_socket_path"] == said["socket_path"]
+        before = None
+        if name != names[-1]:
+            (before,) = proxy["proxy"]["upstreams"]
+            assert service["Env"]["NEXT"] == f"unix:{before['local_bind_socket_path']}"
+            assert before["local_bind_socket_path"] != said.get("socket_path")
+            assert before["local_bind_socket_mode"] == "0660"
+    assert taken == set(range(12008, 12008 + services))
+    assert tasks[names[-1]]["Env"]["NEXT"] == ""
+    assert tasks[names[0]]["Env"]["BIND"] == "0.0.0.0:8000", "the load comes as to every path"
+
+
+def test_a_mesh_of_one_service_has_no_envoy_and_one_without_an_address_is_refused() -> None:
+    (group,) = render("mesh", 1)["TaskGroups"]
+    assert [task["Name"] for task in group["Tasks"]] == ["service-0"]
+    refused = nomadjob.attempt(JOB, (), {**GIVEN, "path": "mesh", "services": 2})
+    assert refused.returncode != 0
+
+
 def test_a_fault_is_the_last_services_and_the_others_retry() -> None:
     def faults(fault: str, name: str) -> list[str]:
         (group,) = render("unix", 4, fault=fault)["TaskGroups"]
@@ -94,6 +137,6 @@ def test_a_fault_is_the_last_services_and_the_others_retry() -> None:
 
 
 def test_no_other_length_or_path() -> None:
-    for name, value in (("services", 3), ("path", "mesh"), ("fault", "fire")):
+    for name, value in (("services", 3), ("path", "pigeon"), ("fault", "fire")):
         given = {**GIVEN, "path": "unix", "services": 2, name: value}
         assert nomadjob.attempt(JOB, (), given).returncode != 0

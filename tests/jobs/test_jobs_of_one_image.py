@@ -12,7 +12,6 @@ from nomadjob import ROOT
 
 # Job, and what must be said.
 JOBS: Final = {
-    "chain": {"path": "unix", "services": 4},
     "ipc": {"mechanism": "pipe"},
     "peers": {"benchmark": "redis-unix"},
     "serialisation": {"format": "json"},

@@ -32,8 +32,16 @@ def reported(lab: Lab, experiment: str) -> str:
 
 
 def test_every_way_of_a_chain_answers_at_each_length(lab: Lab) -> None:
-    _, runs = measured(lab, "chain")
-    assert len(runs) == 18
+    campaign, runs = measured(lab, "chain")
+    assert len(runs) == 21
+    envoys = {
+        json.loads(one["variables"])["services"]: json.loads(one["sidecars"])
+        for one in rows(lab, "bindings", campaign)
+        if one["arm"] == "mesh"
+    }
+    assert {length: len(found) for length, found in envoys.items()} == {1: 0, 2: 2, 4: 4}
+    assert all(one["ciphers"] for found in envoys.values() for one in found.values())
+    assert "sl-" not in lab.run("consul", "intention", "list", client=True).stdout
     assert "What one more service costs" in reported(lab, "chain")
 
 
@@ -41,6 +49,15 @@ def test_a_chain_crosses_between_two_hosts(lab: Lab) -> None:
     _, runs = measured(lab, "chain-hosts")
     assert len(runs) == 3
     assert {run["requests"] > 0 for run in runs} == {True}
+
+
+def test_an_application_answers_whole_and_divided(lab: Lab) -> None:
+    """Each part has read its record, within one process and out of eight databases."""
+    campaign, runs = measured(lab, "monolith")
+    assert len(runs) == 6
+    bound = rows(lab, "bindings", campaign)
+    parts = {(one["arm"], len(json.loads(one["containers"]))) for one in bound}
+    assert parts == {("monolith", 3), ("services", 24)}
 
 
 def test_a_request_has_the_spans_of_every_service(lab: Lab) -> None:

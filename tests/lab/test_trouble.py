@@ -162,7 +162,7 @@ def test_a_full_disk_is_told_with_its_host_and_loses_nothing(lab: Lab) -> None:
         with measuring(lab) as process:
             said = process.communicate(timeout=180)[0]
         assert process.returncode == 1, said
-        assert "lab-1: OSError: [Errno 28] No space left on device" in said
+        assert "failed once: lab-1: OSError: [Errno 28] No space left on device" in said
         assert "run the same command again: it goes on with this block" in said
     finally:
         lab.on("lab-1", "umount", BLOCKS)

@@ -295,7 +295,7 @@ def _binding(row: Mapping[str, Any], campaign: Campaign) -> dict[str, Any]:
     return {
         **{key: row[key] for key in keys},
         "peer": row["peer"],
-        "sidecars": json.dumps(row.get("sidecars") or campaign.sidecars.get(row["arm"], {})),
+        "sidecars": json.dumps(row.get("sidecars", campaign.sidecars.get(row["arm"], {}))),
         "peer_environment": json.dumps(far) if row["peer"] else None,
         "node": "node-1",
         "allocation": "allocation-1",

@@ -98,6 +98,15 @@ def terminal(analysis: Analysis) -> str:
     return text
 
 
+def test_a_variant_without_sidecars_adds_nothing(tmp_path: Path) -> None:
+    """A chain of one service has no mesh, whatever its arm is called."""
+    alone = {**CELL, "variant": "services=1", "sidecars": {}}
+    found = made(tmp_path, cells=[alone, {**CELL, "variant": "services=2"}])
+    assert found.mesh is not None
+    assert {(one.cell.variant, one.sidecars) for one in found.mesh.added} == {("services=2", 2)}
+    assert {one.direct for one in found.mesh.added} == {"direct"}
+
+
 def test_cpu_goes_to_application_load_and_each_sidecar(found: Analysis) -> None:
     mesh, direct = cpu_of(found, "mesh-tcp"), cpu_of(found, "direct")
     requests = CELL["requests"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,6 +81,35 @@ def test_a_host_that_was_made_anew_is_its_last_node(
     assert [one.host for one in cluster.system_placements()] == ["lab-2", "lab-3"]
 
 
+@pytest.mark.parametrize(
+    ("status", "states", "said"),
+    [
+        ("running", {"app": {"Failed": False, "Events": []}}, ""),
+        ("lost", None, "its allocation is lost"),
+        ("failed", {}, "its allocation is failed"),
+        (
+            "failed",
+            {"app": {"Failed": True, "Events": [{"DisplayMessage": "Exit Code: 3"}]}},
+            "task app failed: Exit Code: 3\n  stderr: boom",
+        ),
+    ],
+)
+def test_why_an_allocation_failed_is_told_whatever_nomad_knows_of_it(
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    states: dict[str, object] | None,
+    said: str,
+) -> None:
+    """An allocation whose host went away before it started anything has no tasks to speak of."""
+    cluster = Cluster(state)
+    found = {"ID": "a", "ClientStatus": status, "TaskStates": states}
+    monkeypatch.setattr(cluster._api.job, "get_allocations", lambda _: [found])
+    lines = {"stderr": ["stderr: boom"]}
+    monkeypatch.setattr(cluster, "last_lines", lambda *asked: lines.get(asked[2], []))
+    assert cluster.failure("sl-x") == said
+
+
 EXHAUSTED = {"client": {"DimensionExhausted": {"memory": 1}, "ConstraintFiltered": {"node": 2}}}
 
 
@@ -124,3 +154,34 @@ def test_a_mesh_without_consul_is_refused(state: Path) -> None:
     (state / "lab.env").write_text("\n".join(lines))
     with pytest.raises(NotReadyError, match="this cluster has no Consul"):
         Mesh(state)
+
+
+@pytest.mark.parametrize(
+    ("ends", "edges"),
+    [
+        (["client", "server"], {"sl-x-server": "sl-x-client"}),
+        (
+            ["service-0", "service-1", "service-2"],
+            {"sl-x-service-1": "sl-x-service-0", "sl-x-service-2": "sl-x-service-1"},
+        ),
+    ],
+)
+def test_each_end_may_call_the_next_one_alone(
+    state: Path, monkeypatch: pytest.MonkeyPatch, ends: list[str], edges: dict[str, str]
+) -> None:
+    entries: dict[str, Any] = {"*": {}, "another": {}}
+    mesh = Mesh(state)
+    config = mesh._servers.config
+    monkeypatch.setattr(config, "set", lambda kind, name, body: entries.update({name: body}))
+    monkeypatch.setattr(config, "delete", lambda kind, name: entries.pop(name))
+    monkeypatch.setattr(config, "list", lambda kind: [{"Name": name} for name in entries])
+    mesh.allow("sl-x", ends)
+    allowed = {name: body["Sources"] for name, body in entries.items() if name.startswith("sl-")}
+    assert allowed == {
+        name: [{"Name": source, "Action": "allow"}] for name, source in edges.items()
+    }
+    mesh.forbid("sl-x", ends)
+    assert list(entries) == ["*", "another"]
+    mesh.allow("sl-y", ends)
+    mesh.forbid_left()
+    assert list(entries) == ["*", "another"], "a person's own edges stay"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from collector.campaign.deployment import Deployer, Order, Place, orders
+from collector.campaign.deployment import Deployer, Order, Place, ends_of, orders
 from collector.plan.experiment import parse_experiment
 from collector.plan.inventory import parse_inventory
 from collector.plan.plan import Plan, make_plan
@@ -55,6 +55,17 @@ def test_arms_start_together_but_on_an_emulated_host(
     said: list[str] = []
     deployer.deploy(wanted, Place("lab-2", "198.18.0.12", (1,), None, None, patience), said.append)
     assert (cluster.asked, said) == (asked, told)
+
+
+def test_the_ends_of_a_mesh_are_its_sidecars_in_the_jobs_order() -> None:
+    def group(*tasks: str) -> dict[str, Any]:
+        return {"Name": tasks[-1], "Tasks": [{"Name": name} for name in tasks]}
+
+    pair = [group("sidecar-client", "proxy"), group("sidecar-server", "app")]
+    assert ends_of({"TaskGroups": pair}) == ["client", "server"]
+    chain = [group("sidecar-service-0", "sidecar-service-1", "service-0", "service-1")]
+    assert ends_of({"TaskGroups": chain}) == ["service-0", "service-1"]
+    assert ends_of(JOB) == []
 
 
 def test_a_programs_words_are_filled_with_its_variables() -> None:

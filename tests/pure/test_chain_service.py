@@ -7,10 +7,13 @@ import os
 import socket
 import subprocess
 import sys
+import sysconfig
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -111,6 +114,15 @@ def test_a_next_one_that_is_not_there_is_said_by_everyone_before_it(
     assert text.startswith(f"{gone}: UnixClientConnectorError: ")
 
 
+def test_a_database_that_is_not_there_is_said_to_the_caller(start: Start, tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("one")
+    gone = f"unix:{tmp_path}/database.sock"
+    status, text = get(start(DATABASE=gone, PASSWORD=str(password), WITHIN="7"), 502)
+    assert status == 502
+    assert text.startswith(f"{gone}: OperationalError: ")
+
+
 def test_garbage_is_no_answer(start: Start, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -143,3 +155,82 @@ def test_a_slow_service_makes_the_chain_slow(start: Start) -> None:
     began = time.monotonic()
     assert get(first)[0] == 200
     assert time.monotonic() - began >= 0.3
+
+
+@pytest.fixture
+def tracing(tmp_path: Path) -> dict[str, str]:
+    """What makes a service trace: OpenTelemetry as the image has it, and nothing else of PyPI."""
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for one in Path(sysconfig.get_path("purelib")).iterdir():
+        if one.name.startswith(("opentelemetry", "typing_extensions.py")):
+            (packages / one.name).symlink_to(one)
+    return {"PYTHONPATH": f"{SOURCES}/web:{SOURCES}/chain:{packages}"}
+
+
+def kept(path: Path, number: int) -> list[dict[str, int | str]]:
+    """So many spans at least of a service's file, which is written a moment after the answer."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if path.exists() and len(spans := json.loads(path.read_text())["spans"]) >= number:
+            return list(spans)
+        time.sleep(0.1)
+    raise AssertionError(f"{path.name}: not {number} spans within 20 s")
+
+
+@pytest.mark.parametrize("within", [{"DELAY_MS": "300"}, {"FAILING": "1"}])
+def test_what_a_service_does_is_in_its_own_span(
+    start: Start, tmp_path: Path, tracing: dict[str, str], within: dict[str, str]
+) -> None:
+    files = tmp_path / "first.json", tmp_path / "last.json"
+    last = start(TRACE="1", SPANS=str(files[1]), **within, **tracing)
+    first = start(last, TRACE="1", SPANS=str(files[0]), **tracing)
+    wanted = 502 if "FAILING" in within else 200
+    assert get(first, wanted)[0] == wanted
+    asked = kept(files[0], 2)
+    answered = kept(files[1], 1)[-1]
+    (asking,) = (one for one in asked if one["span"] == answered["parent"])
+    (serving,) = (one for one in asked if one["span"] == asking["parent"])
+    assert (asking["kind"], answered["kind"]) == ("client", "server")
+    assert serving["parent"] is None
+    took = int(answered["end_ns"]) - int(answered["start_ns"])
+    assert took >= float(within.get("DELAY_MS", "0")) * 1e6
+    assert int(asking["end_ns"]) - int(asking["start_ns"]) >= took
+
+
+def test_a_traceparent_is_handed_on_where_no_span_is_kept(
+    start: Start, tmp_path: Path, tracing: dict[str, str]
+) -> None:
+    seen: list[str | None] = []
+
+    class Next(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers["traceparent"])
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"hello": "world"}')
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    spans = tmp_path / "spans.json"
+    with HTTPServer(("127.0.0.1", 0), Next) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            nexts = f"http://127.0.0.1:{server.server_port}/"
+            plain = start(nexts)
+            unsampled = start(nexts, TRACE="0", SPANS=str(spans), **tracing)
+            assert [get(plain)[0], get(unsampled)[0]] == [200, 200]
+            trace = "0af7651916cd43dd8448eb211c80319c"
+            mine = {"traceparent": f"00-{trace}-b7ad6b7169203331-00"}
+            urllib.request.urlopen(urllib.request.Request(unsampled, headers=mine), timeout=10)
+        finally:
+            server.shutdown()
+    assert seen[0] is None
+    assert seen[1] is not None
+    assert seen[2] is not None
+    assert [int(one[-2:], 16) & 1 for one in (seen[1], seen[2])] == [0, 0], "not sampled"
+    assert seen[2][3:35] == trace
+    assert seen[2] != mine["traceparent"], "the service is a parent of its own"
+    time.sleep(0.5)
+    assert not spans.exists()

@@ -10,6 +10,9 @@ every service before it passes on: nobody waits for what will not come. Before i
 asks again ``RETRIES`` times. ``DELAY_MS`` makes it wait before it answers, and of its own answers
 the share ``FAILING`` is a 503, drawn from a fixed seed: in turn, a retry would find the good one.
 
+With ``DATABASE`` each service of the chain, those within one process too, reads a record of that
+database for its part, and the answer has ``records``, how many they were (``records.py``).
+
 With ``TRACE`` a ``traceparent`` goes through all of them, as OpenTelemetry hands it on, and of the
 requests that come without one so large a share keeps its spans (``spans.py``).
 """
@@ -22,6 +25,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
+import records
 import spans
 from application import said
 from starlette.applications import Starlette
@@ -95,21 +99,24 @@ async def served(request: Request, within: int) -> dict:
     else:
         body = said()
     body["services"] = body.get("services", 0) + 1
+    if records.DATABASE:
+        read = await records.looked_up(request.app.state.records)
+        body["records"] = body.get("records", 0) + read
     return body
 
 
 async def answer(request: Request) -> Response:
     """Answer for the chain from here on."""
-    if DELAY_MS:
-        await asyncio.sleep(DELAY_MS / 1000)
-    if FAILING and DRAWN.random() < FAILING:
-        return Response("fails on purpose", 503, media_type="text/plain")
-    try:
-        with spans.serving(request.headers):
+    with spans.serving(request.headers):
+        if DELAY_MS:
+            await asyncio.sleep(DELAY_MS / 1000)
+        if FAILING and DRAWN.random() < FAILING:
+            return Response("fails on purpose", 503, media_type="text/plain")
+        try:
             body = await served(request, WITHIN)
-    except NoAnswerError as reason:
-        return Response(str(reason), 502, media_type="text/plain")
-    return Response(encode(body), media_type="application/json")
+        except (NoAnswerError, records.NoRecordError) as reason:
+            return Response(str(reason), 502, media_type="text/plain")
+        return Response(encode(body), media_type="application/json")
 
 
 @asynccontextmanager
@@ -126,7 +133,8 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
         auto_decompress=False,
     )
     try:
-        yield
+        async with records.kept() as app.state.records:
+            yield
     finally:
         await app.state.session.close()
 
