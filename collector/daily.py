@@ -214,7 +214,7 @@ def mesh(
     *,
     inventory: InventoryPath = LOCAL,
 ) -> None:
-    """Say what in the mesh keeps a job's client from its server; exit 1 if anything does."""
+    """Say what in the mesh keeps a job's services from the next one; exit 1 if anything does."""
     state = load_inventory(inventory).lab_state
     known = Cluster(state).job(job)
     ends = ends_of(known) if known else []

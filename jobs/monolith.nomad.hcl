@@ -65,7 +65,7 @@ variable "cpu" {
 }
 
 variable "memory_mb" {
-  description = "Memory of a task in MB; a database gets four times as much."
+  description = "Memory of a task in MB; a database gets twice as much."
   type        = number
   default     = 96
 }
@@ -149,7 +149,7 @@ job "monolith" {
           image              = var.image_database
           image_pull_timeout = "15m" # the engine's own 5 are few for an emulated host
           args = concat(
-            ["--no-defaults", "--user=socklab", "--datadir=/var/lib/mysql", "--init-file=/secrets/account.sql", "--innodb-log-file-size=16M", "--skip-log-bin", "--skip-name-resolve"],
+            ["--no-defaults", "--user=socklab", "--datadir=/var/lib/mysql", "--init-file=/secrets/account.sql", "--innodb-log-file-size=16M", "--innodb-buffer-pool-size=16M", "--skip-log-bin", "--skip-name-resolve"],
             local.listening[task.value],
           )
           cap_drop = ["all"]
@@ -163,7 +163,7 @@ job "monolith" {
 
         resources {
           cpu    = var.cpu
-          memory = 4 * var.memory_mb
+          memory = 2 * var.memory_mb
         }
       }
     }
@@ -184,12 +184,12 @@ job "monolith" {
         }
 
         env {
-          BIND     = local.services[task.value]
-          NEXT     = local.nexts[task.value]
-          WITHIN   = "${local.within}"
-          ENCODED  = "false"
-          DATABASE = local.databases[task.value]
-          PASSWORD = "/secrets/password"
+          BIND          = local.services[task.value]
+          NEXT          = local.nexts[task.value]
+          WITHIN        = "${local.within}"
+          ENCODED       = "false"
+          DATABASE      = local.databases[task.value]
+          PASSWORD_FILE = "/secrets/password"
         }
 
         template {

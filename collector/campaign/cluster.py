@@ -249,9 +249,12 @@ class Cluster:
 
     def job(self, identity: str) -> dict[str, Any] | None:
         """Return a job as Nomad has it, None where it has none of that name."""
-        with suppress(URLNotFoundNomadException):
+        try:
             return dict(_patiently(self._api.job.get_job, identity))
-        return None
+        except URLNotFoundNomadException:
+            return None
+        except BlockFailed as error:
+            raise NotReadyError(f"{error} (make status)") from None
 
     def _dry_run(self, identity: str, node: str) -> dict[str, Any]:
         """Ask what Nomad would do with the job on this node alone; nothing comes of it."""

@@ -267,6 +267,8 @@ class Deployer:
             for group, allocation in zip(groups, allocations, strict=False)
             for task in sidecars(group)
         }
+        if len(where) != len(ends_of(self._jobs[binding["job"]])):
+            raise BlockFailed(f"{binding['job']}: sidecars in more than two groups are not read")
         found = {}
         for task, allocation in where.items():
             host = binding["containers"][task]["host"]

@@ -156,7 +156,7 @@ class Engine:
         if self._meshed():
             self._mesh.check()
         self._cluster.check(dict.fromkeys(sorted(topology), "runs the topologies"))
-        asking = {self._asking()} if self._meshed() else set()
+        asking = {self._asking()} if self._spanning() else set()
         for name in sorted(topology | load | asking):
             host = self._inventory.hosts[name]
             own = set(host.cpus) & os.sched_getaffinity(0)
@@ -247,8 +247,8 @@ class Engine:
 
     def _prove(self) -> None:
         """Try what the mesh promises between hosts, once a campaign that goes through it there."""
-        between = [block for block in self._blocks if block.peer]
-        if not (between and self._meshed()) or (self.campaign.folder / PROOFS).exists():
+        between = self._spanning()
+        if not between or (self.campaign.folder / PROOFS).exists():
             return
         self.events.tell("deploy", "proofs: deploying four topologies, then trying seven claims")
         block = between[0]
@@ -258,6 +258,10 @@ class Engine:
             observers, self._observers[self._asking()], self.events,
         )  # fmt: skip
         write_proofs(self.campaign.folder, self.plan.campaign, prover.prove())
+
+    def _spanning(self) -> list[Block]:
+        """Return the blocks whose mesh spans two hosts."""
+        return [block for block in self._blocks if block.peer] if self._meshed() else []
 
     def _meshed(self) -> bool:
         """Whether some arm goes through sidecars: its job has them, and its path says so."""

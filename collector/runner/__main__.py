@@ -2,7 +2,8 @@
 
 Requests (``do``): hello, containers, images, rules, snapshot, called, foreign, probe, prove, trace,
 traced, tool, lock, block, held, forget.
-An answer is ``{"event": "answer", ...}`` or ``{"event": "failed", "reason": ...}``.
+An answer is ``{"event": "answer", ...}`` or ``{"event": "failed", "reason": ..., "full": ...}``;
+``full`` says that a disk is.
 """
 
 from __future__ import annotations
@@ -236,7 +237,7 @@ def serve(link: Link, host: Host) -> None:
             answer = {
                 "event": "failed",
                 "reason": f"{type(error).__name__}: {error}",
-                "full": getattr(error, "errno", None) == errno.ENOSPC,
+                "full": getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT),
             }
         link.send(answer)
 

@@ -140,7 +140,7 @@ def test_a_second_converge_brings_an_experiments_networks_and_changes_nothing_el
     changed = {
         (host, name.partition(" : ")[0])
         for name, lines in zip(parts[1::2], parts[2::2], strict=True)
-        for host in re.findall(r"^changed: \[(\S+?)\]", lines, re.MULTILINE)
+        for host in re.findall(r"^changed: \[(\S+?)(?: -> [^\]]+)?\]", lines, re.MULTILINE)
     }
     assert changed == {(one.name, "networks") for one in (MEASURED, OTHER)}
     for one in (MEASURED, OTHER):

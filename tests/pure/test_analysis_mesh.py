@@ -98,6 +98,12 @@ def terminal(analysis: Analysis) -> str:
     return text
 
 
+def test_within_one_host_the_ciphers_stand_for_proofs(tmp_path: Path) -> None:
+    page = "".join(page_of(made(tmp_path, cells=[{**CELL, "peer": None}], proofs=[])).text)
+    assert "the ciphers show that the sidecars spoke" in page
+    assert "was not made sure of" not in page
+
+
 def test_a_variant_without_sidecars_adds_nothing(tmp_path: Path) -> None:
     """A chain of one service has no mesh, whatever its arm is called."""
     alone = {**CELL, "variant": "services=1", "sidecars": {}}

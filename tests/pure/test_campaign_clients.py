@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from nomad.api.exceptions import URLNotFoundNomadException
 
 from collector.campaign.cluster import PLACE_S, ROOM_S, Cluster
 from collector.campaign.errors import BlockFailed, NotReadyError
@@ -108,6 +111,27 @@ def test_why_an_allocation_failed_is_told_whatever_nomad_knows_of_it(
     lines = {"stderr": ["stderr: boom"]}
     monkeypatch.setattr(cluster, "last_lines", lambda *asked: lines.get(asked[2], []))
     assert cluster.failure("sl-x") == said
+
+
+def test_a_job_that_nomad_does_not_have_is_none_and_a_nomad_that_is_away_is_said(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(state)
+
+    def fail(error: Exception) -> Callable[[str], object]:
+        def ask(_: str) -> object:
+            raise error
+
+        return ask
+
+    missing = URLNotFoundNomadException(SimpleNamespace(text="job not found", status_code=404))
+    monkeypatch.setattr(cluster._api.job, "get_job", fail(missing))
+    assert cluster.job("gone") is None
+    monkeypatch.setattr(cluster._api.job, "get_job", fail(BlockFailed("Nomad does not answer")))
+    with pytest.raises(NotReadyError, match="Nomad does not answer"):
+        cluster.job("any")
+    monkeypatch.setattr(cluster._api.job, "get_job", lambda name: {"ID": name})
+    assert cluster.job("there") == {"ID": "there"}
 
 
 EXHAUSTED = {"client": {"DimensionExhausted": {"memory": 1}, "ConstraintFiltered": {"node": 2}}}

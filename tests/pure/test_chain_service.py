@@ -118,9 +118,63 @@ def test_a_database_that_is_not_there_is_said_to_the_caller(start: Start, tmp_pa
     password = tmp_path / "password"
     password.write_text("one")
     gone = f"unix:{tmp_path}/database.sock"
-    status, text = get(start(DATABASE=gone, PASSWORD=str(password), WITHIN="7"), 502)
+    status, text = get(start(DATABASE=gone, PASSWORD_FILE=str(password), WITHIN="7"), 502)
     assert status == 502
     assert text.startswith(f"{gone}: OperationalError: ")
+
+
+DATABASE_CLIENT = """
+from contextlib import asynccontextmanager
+
+MySQLError = RuntimeError
+
+
+class Pool:
+    def close(self): ...
+
+    async def wait_closed(self): ...
+
+    @asynccontextmanager
+    async def acquire(self):
+        yield self
+
+    @asynccontextmanager
+    async def cursor(self):
+        yield self
+
+    async def execute(self, query, arguments):
+        assert query.count("%s") == len(arguments) == 1
+        assert 1 <= arguments[0] <= 10_000
+
+    async def fetchall(self):
+        return [("a record",)]
+
+
+async def create_pool(**asked):
+    assert (asked["password"], asked["host"], asked["port"]) == ("its own", "127.0.0.1", 8200)
+    return Pool()
+"""
+
+
+@pytest.mark.parametrize("encoded", ["true", "false"])
+def test_each_part_reads_its_record_in_one_process_or_in_several(
+    start: Start, tmp_path: Path, encoded: str
+) -> None:
+    """Only the client of the database is none: which records there are is the lab's to see."""
+    (tmp_path / "stand-in").mkdir()
+    (tmp_path / "stand-in/aiomysql.py").write_text(DATABASE_CLIENT)
+    password = tmp_path / "password"
+    password.write_text("its own\n")
+    environment = {
+        "DATABASE": "127.0.0.1:8200", "PASSWORD_FILE": str(password), "ENCODED": encoded,
+        "PYTHONPATH": f"{tmp_path}/stand-in:{SOURCES}/web:{SOURCES}/chain",
+    }  # fmt: skip
+    whole = start(WITHIN="7", **environment)
+    divided = start(start(start(**environment), **environment), **environment)
+    for url, parts in ((whole, 8), (divided, 3)):
+        status, text = get(url)
+        body = json.loads(text)
+        assert (status, body["services"], body["records"]) == (200, parts, parts)
 
 
 def test_garbage_is_no_answer(start: Start, tmp_path: Path) -> None:
@@ -168,14 +222,21 @@ def tracing(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": f"{SOURCES}/web:{SOURCES}/chain:{packages}"}
 
 
-def kept(path: Path, number: int) -> list[dict[str, int | str]]:
-    """So many spans at least of a service's file, which is written a moment after the answer."""
+def handed_on(first: Path, last: Path) -> list[dict[str, int | str]]:
+    """A request's spans, the outermost first, out of both services' files, written a moment later.
+
+    Requests that came before the last service was up have no span there.
+    """
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        if path.exists() and len(spans := json.loads(path.read_text())["spans"]) >= number:
-            return list(spans)
+        files = [json.loads(path.read_text()) for path in (first, last) if path.exists()]
+        spans = {one["span"]: one for file in files for one in file["spans"]}
+        for one in spans.values():
+            asking = spans.get(one["parent"])
+            if asking and (serving := spans.get(asking["parent"])):
+                return [serving, asking, one]
         time.sleep(0.1)
-    raise AssertionError(f"{path.name}: not {number} spans within 20 s")
+    raise AssertionError("no request has spans of both services within 20 s")
 
 
 @pytest.mark.parametrize("within", [{"DELAY_MS": "300"}, {"FAILING": "1"}])
@@ -187,11 +248,8 @@ def test_what_a_service_does_is_in_its_own_span(
     first = start(last, TRACE="1", SPANS=str(files[0]), **tracing)
     wanted = 502 if "FAILING" in within else 200
     assert get(first, wanted)[0] == wanted
-    asked = kept(files[0], 2)
-    answered = kept(files[1], 1)[-1]
-    (asking,) = (one for one in asked if one["span"] == answered["parent"])
-    (serving,) = (one for one in asked if one["span"] == asking["parent"])
-    assert (asking["kind"], answered["kind"]) == ("client", "server")
+    serving, asking, answered = handed_on(*files)
+    assert [one["kind"] for one in (serving, asking, answered)] == ["server", "client", "server"]
     assert serving["parent"] is None
     took = int(answered["end_ns"]) - int(answered["start_ns"])
     assert took >= float(within.get("DELAY_MS", "0")) * 1e6

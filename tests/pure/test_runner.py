@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from collector.blockfile import read_lines
+from collector.campaign.errors import BlockFailed, DiskFull
 from collector.campaign.program import pack_runner
+from collector.campaign.remote import Remote
 from collector.runner import counters, probe
+from collector.runner.__main__ import serve
 from collector.runner.link import Lapsed, Link
 
 SHELL = ["sh", "-c"]
@@ -288,6 +294,47 @@ def test_a_block_without_the_lock_is_refused(program: Program) -> None:
     answer = program.ask(**block("true"))
     assert answer["event"] == "failed"
     assert "lock" in answer["reason"]
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
+        (OSError(errno.EIO, "Input/output error"), False),
+        (ValueError("no errno at all"), False),
+    ],
+)
+def test_a_full_disk_is_told_from_other_failures(error: Exception, full: bool) -> None:
+    sent: list[dict[str, Any]] = []
+
+    class Host:
+        def __getattr__(self, name: str) -> Any:
+            def fail(order: object) -> None:
+                raise error
+
+            return fail
+
+    class Channel:
+        def receive(self) -> dict[str, str]:
+            if sent:
+                raise Lapsed("enough")
+            return {"do": "block"}
+
+        def send(self, answer: dict[str, Any]) -> None:
+            sent.append(answer)
+
+    with pytest.raises(Lapsed):
+        serve(Channel(), Host())  # type: ignore[arg-type]
+    reason = f"{type(error).__name__}: {error}"
+    assert sent == [{"event": "failed", "reason": reason, "full": full}]
+    remote = Remote.__new__(Remote)
+    remote.host = SimpleNamespace(name="lab-1")
+    remote._pending = json.dumps(sent[0]).encode() + b"\n"
+    remote._channel = SimpleNamespace(settimeout=lambda _: None)
+    with pytest.raises(BlockFailed, match=f"lab-1: {re.escape(reason)}") as raised:
+        remote.receive(1.0)
+    assert (raised.type is DiskFull) is full
 
 
 def test_counters_of_this_machine() -> None:

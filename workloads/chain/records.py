@@ -1,10 +1,11 @@
 """A service's records: of each answer one part comes out of its database.
 
 ``DATABASE`` says where that is (``unix:/path``, ``host:port``; none: the service keeps nothing),
-and ``PASSWORD`` names the file with the password of its account. The table is that of the image
-with the database (``workloads/database/prepare.sql``).
+and ``PASSWORD_FILE`` names the file with the password of its account. The table is that of the
+image with the database (``workloads/database/prepare.sql``).
 """
 
+import asyncio
 import os
 import random
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ DATABASE = os.environ.get("DATABASE", "")
 ROWS = 10_000
 CONNECTIONS = 32
 CONNECT_S = 2
+ANSWER_S = 5.0
 
 if DATABASE:
     import aiomysql
@@ -39,7 +41,7 @@ async def kept() -> AsyncIterator[Any]:
     )
     pool = await aiomysql.create_pool(
         minsize=0, maxsize=CONNECTIONS, connect_timeout=CONNECT_S, autocommit=True,
-        user="bench", password=Path(os.environ["PASSWORD"]).read_text().strip(), db="sbtest",
+        user="bench", password=Path(os.environ["PASSWORD_FILE"]).read_text().strip(), db="sbtest",
         **where,
     )  # fmt: skip
     try:
@@ -53,7 +55,11 @@ async def looked_up(pool: Any) -> int:
     """Read a record by its key, any of them; return how many that were: one."""
     key = random.randint(1, ROWS)  # noqa: S311 (no secret, only another one each time)
     try:
-        async with pool.acquire() as connection, connection.cursor() as cursor:
+        async with (
+            asyncio.timeout(ANSWER_S),
+            pool.acquire() as connection,
+            connection.cursor() as cursor,
+        ):
             await cursor.execute("SELECT c FROM sbtest1 WHERE id = %s", (key,))
             found = await cursor.fetchall()
     except (aiomysql.MySQLError, OSError) as error:
