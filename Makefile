@@ -139,7 +139,7 @@ test-lab: $(VENV)/.test ## A live lab of its own (id socklab-test): up, measured
 	$(call layer,lab) $(PYTEST) -x --durations=12 -m "not long" tests/lab
 
 .PHONY: test-long
-test-long: $(VENV)/.test ## Kills in every stage, minutes each; one of them: make test-long part=cluster
+test-long: $(VENV)/.test ## Kills in every stage, and what takes minutes each; one of them: make test-long part=cluster
 	$(call layer,long) $(PYTEST) -x -m long tests/lab $(if $(part),-k $(part))
 
 .PHONY: bench

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from conftest import Lab
 from test_measure import MINE, rows
 
@@ -43,6 +44,7 @@ def test_a_chain_crosses_between_two_hosts(lab: Lab) -> None:
     assert {run["requests"] > 0 for run in runs} == {True}
 
 
+@pytest.mark.long
 def test_an_application_answers_whole_and_divided(lab: Lab) -> None:
     """Each part has read its record, within one process and out of eight databases."""
     campaign, runs = measured(lab, "monolith")

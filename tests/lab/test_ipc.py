@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from conftest import Lab
 from test_hops import measured
 from test_measure import MINE, rows
@@ -57,7 +58,8 @@ def test_mechanisms_are_measured_between_two_containers(lab: Lab) -> None:
     assert "What could not be measured" in page.read_text()
 
 
-def test_programs_of_others_measure_the_same(lab: Lab) -> None:
+@pytest.mark.long
+def test_programs_of_others_tell_the_same(lab: Lab) -> None:
     campaign, runs = measured(lab, "ipc-peers")
     assert len(runs) == 12
     cells = rows(lab, "cells", campaign)

@@ -24,6 +24,7 @@ def test_every_network_of_one_host_carries_both_protocols(lab: Lab) -> None:
     assert "bridge-9000" in reported(lab, "networks")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("networks")
 def test_every_network_of_one_host_carries_a_web_application(lab: Lab) -> None:
     _, runs = measured(lab, "web-networks")
