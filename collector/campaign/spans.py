@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from collector.campaign.cluster import POLL_S, Cluster
+from collector.campaign.deployment import SIDECAR
 
 LIMIT_S: Final = 3.0
 SAMPLED: Final = "sampled"
@@ -27,6 +28,7 @@ def read_spans(cluster: Cluster, binding: Mapping[str, Any], host: str) -> dict[
     services = {
         task: binding["allocation" if one["host"] == host else "peer_allocation"]
         for task, one in binding["containers"].items()
+        if not task.startswith(SIDECAR)
     }
     deadline = time.monotonic() + LIMIT_S
     while True:

@@ -78,7 +78,11 @@ class Cluster:
 BINDING = {
     "allocation": "near",
     "peer_allocation": "far",
-    "containers": {"a": {"host": "lab-2"}, "b": {"host": "lab-3"}},
+    "containers": {
+        "a": {"host": "lab-2"},
+        "b": {"host": "lab-3"},
+        "sidecar-a": {"host": "lab-2"},
+    },
 }
 
 
