@@ -127,7 +127,7 @@ class Mesh:
                     swept.append(one)
         return swept
 
-    def diagnose(self, identity: str, ends: Sequence[str] = ENDS) -> list[str]:
+    def diagnose(self, identity: str, ends: Sequence[str]) -> list[str]:
         """Say what in the mesh keeps a deployment from answering; empty if nothing is seen."""
         found = []
         for end in ends:
