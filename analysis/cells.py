@@ -103,7 +103,7 @@ def _figures(parted: pd.DataFrame) -> Mapping[str, pd.Series]:
     """The columns of ``runs`` that a cell fills, from those of the cell."""
     cell = {str(name).removesuffix("_of_cell"): parted[name] for name in parted}
     count, size = cell["count"].astype("float64"), cell["message_bytes"].astype("float64")
-    latencies = [f"latency_{which}_s" for which in ("min", "p50", "p90", "p99", "max")]
+    latencies = [f"latency_{which}_s" for which in ("mean", "min", "p50", "p90", "p99", "max")]
     return {
         "tool": parted["tool"] + "-" + cell["mode"].astype("str"),
         "offered": size.map(lambda value: "" if pd.isna(value) else f"{value:,.0f} B"),

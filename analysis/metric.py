@@ -4,8 +4,10 @@ What a tool counts decides the words: requests (wrk, ab, fortio, h2load, inside 
 transactions (sysbench), messages (stream, ipc's throughput, serialisation), round trips and
 connections (ipc). In an open loop
 (h2load) the rate is given, and latency, charged from the schedule, is what is asked; of what is
-timed one by one, as a round trip is, it is the median. A message of 64 bytes and one of 64 KiB are
-not the same work, so where bytes go one way CPU is given per MB of payload (10^6 bytes).
+timed one by one, as a round trip is, it is the median, and of a format's work the mean: the largest
+messages are too few for a quantile, and what stands between them is nothing but the program's own
+work. A message of 64 bytes and one of 64 KiB are not the same work, so where bytes go one way CPU
+is given per MB of payload (10^6 bytes).
 """
 
 from __future__ import annotations
@@ -21,14 +23,18 @@ OPEN_LOOP: Final = "h2load"
 ROUND_TRIPS: Final = "ipc-latency"
 CONNECTIONS: Final = "ipc-connect"
 MESSAGES: Final = "ipc-throughput"
+ENCODINGS: Final = "serialisation-encode"
+DECODINGS: Final = "serialisation-decode"
+EXCHANGES: Final = "serialisation-exchange"
+BY_MEAN: Final = frozenset({ENCODINGS, DECODINGS, EXCHANGES})
 ONE_WAY: Final = frozenset({STREAM, MESSAGES})
 # What is timed one by one, and how that is called.
 ONE_BY_ONE: Final = {
     ROUND_TRIPS: "round trip",
     CONNECTIONS: "connection set-up",
-    "serialisation-encode": "encoding",
-    "serialisation-decode": "decoding",
-    "serialisation-exchange": "exchange",
+    ENCODINGS: "encoding",
+    DECODINGS: "decoding",
+    EXCHANGES: "exchange",
 }
 OF_CELLS: Final = frozenset({*ONE_BY_ONE, MESSAGES})  # parts of a run (analysis.cells)
 PEER: Final = "peer-"  # of other people's programs, each of which says what it says
@@ -78,9 +84,9 @@ _WORDS: Final = {
     MESSAGES: Words("message", "pair", "MB"),
     ROUND_TRIPS: Words("round trip", "pair", "round trip"),
     CONNECTIONS: Words("connection", "pair", "connection"),
-    "serialisation-encode": Words("message", "pair", "message"),
-    "serialisation-decode": Words("message", "pair", "message"),
-    "serialisation-exchange": Words("exchange", "pair", "exchange"),
+    ENCODINGS: Words("message", "pair", "message"),
+    DECODINGS: Words("message", "pair", "message"),
+    EXCHANGES: Words("exchange", "pair", "exchange"),
     f"{PEER}latency": Words("round trip", "pair", "round trip"),
     f"{PEER}throughput": Words("message", "pair", "message"),
 }
@@ -108,8 +114,9 @@ def metrics_of(tool: str) -> tuple[Metric, ...]:
     if tool == OPEN_LOOP:
         return (*_ON_SCHEDULE, dataclasses.replace(rate, precise=None))
     if what := ONE_BY_ONE.get(tool):
+        which, name = ("mean", "latency_mean_s") if tool in BY_MEAN else ("median", "latency_p50_s")
         return (
-            Metric("latency_p50_s", f"median {what}", "us", 1e6, False, precise=0.02),
+            Metric(name, f"{which} {what}", "us", 1e6, False, precise=0.02),
             Metric("latency_p99_s", f"p99 {what}", "us", 1e6, False, optional=True),
             dataclasses.replace(rate, label=f"{words.work}s", precise=None),
             Metric("cpu_per_request_s", f"CPU per {words.cpu_per}", "us", 1e6, False),

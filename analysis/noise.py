@@ -18,14 +18,14 @@ import pandas as pd
 from analysis.contrast import Cell, Pairs, pair
 from analysis.dataset import Dataset, campaigns_by_age, good_runs, where
 from analysis.estimate import Floats
-from analysis.metric import OPEN_LOOP, PRIMARY, ROUND_TRIPS, primary_of
+from analysis.metric import EXCHANGES, OPEN_LOOP, PRIMARY, ROUND_TRIPS, primary_of
 
 LEAST_MARGIN: Final = 0.02
 HISTORY: Final = 10
 NEEDED: Final = [
     "campaign", "block", "attempt", "state", "profile", "tool", "concurrency", "offered",
     "placement", "arm", "copy", "deployment", "emulated", "started_wall_s", PRIMARY,
-    *(primary_of(tool).name for tool in (OPEN_LOOP, ROUND_TRIPS)),
+    *(primary_of(tool).name for tool in (OPEN_LOOP, ROUND_TRIPS, EXCHANGES)),
 ]  # fmt: skip
 LOADS: Final = ["profile", "tool", "concurrency", "offered", "placement"]
 SAME: Final = (

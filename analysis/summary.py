@@ -54,8 +54,9 @@ LIGHT: Final = (
     "run", "attempt", "state", "reasons", "campaign", "experiment", "block", "arm", "copy",
     "deployment", "host", "peer", "load_host", "variant", "tool", "concurrency", "offered",
     "profile", "placement", "path", "conditions", "emulated", "started_wall_s", "requests",
-    "throughput_rps", "latency_p50_s", "latency_p99_s", "latency_corrected_p50_s",
-    "latency_corrected_p99_s", "containers_cpu_s", "transfer_bytes", "transfer_bytes_per_s",
+    "throughput_rps", "latency_mean_s", "latency_p50_s", "latency_p99_s",
+    "latency_corrected_p50_s", "latency_corrected_p99_s", "containers_cpu_s", "transfer_bytes",
+    "transfer_bytes_per_s",
 )  # fmt: skip
 
 

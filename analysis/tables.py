@@ -51,7 +51,8 @@ def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
         "arms": _spread_cells(analysis.medians),
         "blocks": analysis.runs[
             [*CELL, "block", "replicate", "position", "arm", "copy", "throughput_rps",
-             "latency_p50_s", "latency_p99_s", "latency_corrected_p50_s", "latency_corrected_p99_s",
+             "latency_mean_s", "latency_p50_s", "latency_p99_s",
+             "latency_corrected_p50_s", "latency_corrected_p99_s",
              "transfer_bytes_per_s", "cpu_per_request_s", "cpu_per_mb_s", "run", "attempt"]
         ],
         "cpu": analysis.cpu,

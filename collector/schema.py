@@ -256,6 +256,7 @@ CELL: Final = _table(
     ("transfer_bytes_per_s", "float64", "B/s", "throughput: message_bytes times rate_per_s"),
     ("wire_bytes", "int64", "B", "serialisation: a message as sent, frame header included"),
     ("clock_s", "float64", "s", "reading the clock, which was taken from every latency"),
+    ("latency_mean_s", "float64", "s", "mean, of however few samples"),
     ("latency_min_s", "float64", "s", "smallest round trip, coding, or set-up of a connection"),
     ("latency_p50_s", "float64", "s", "median; null below 200 samples"),
     ("latency_p90_s", "float64", "s", "90th percentile; null below 1,000 samples"),

@@ -228,12 +228,15 @@ def _with_latencies(cell: Cell, body: dict[str, Any], line: int, clock_ns: int) 
     values, counts = _histogram(body, line, clock_ns)
     if sum(counts) != cell.count:
         raise _wrong(line, f"the histogram has {cell.count} samples", sum(counts))
+    found = summarise(values, counts, _PERCENTS)
     # It takes millionths of a second; these are billionths.
-    found = summarise(values, counts, _PERCENTS).quantiles_s
-    quantiles = [None if one is None else one / 1e3 for one in found]
+    mean, *quantiles = [
+        None if one is None else one / 1e3 for one in (found.mean_s, *found.quantiles_s)
+    ]
     return replace(
         cell,
         clock_s=clock_ns / 1e9,
+        latency_mean_s=mean,
         latency_min_s=max(0, _whole(body, "least_ns", line) - clock_ns) / 1e9,
         latency_p50_s=quantiles[0],
         latency_p90_s=quantiles[1],

@@ -55,6 +55,7 @@ class Cell:
     transfer_bytes_per_s: float | None = None
     wire_bytes: int | None = None
     clock_s: float | None = None
+    latency_mean_s: float | None = None
     latency_min_s: float | None = None
     latency_p50_s: float | None = None
     latency_p90_s: float | None = None

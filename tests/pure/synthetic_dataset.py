@@ -229,13 +229,22 @@ def _run(
 
 
 def _cells(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A run of ipc: a round trip, two sizes one way, one of them too large, no connections."""
-    if row["tool"] != "ipc":
-        return []
+    """A run of ipc: a round trip, two sizes one way, one of them too large, no connections.
+
+    Of serialisation: one size, too few messages for a quantile.
+    """
     rate = row["throughput_rps"]
     row_of = {"run": row["run"], "attempt": row["attempt"], "state": "measured", "lost": 0}
     used = {"cpu_measuring_s": 0.2, "cpu_serving_s": 0.3, "duration_s": 0.5}
     switches = {"switches_measuring": 100, "switches_serving": 120}
+    if row["tool"] == "serialisation":
+        few = {"message_bytes": 1 << 20, "count": 4, "rate_per_s": rate, "latency_mean_s": 1 / rate}
+        return [
+            {**row_of, "mode": mode, **few, **used, **switches}
+            for mode in ("encode", "decode", "exchange")
+        ]
+    if row["tool"] != "ipc":
+        return []
     latency = {"latency_p50_s": 1 / rate, "latency_p99_s": 3 / rate, "clock_s": 2e-8}
     way = {"count": int(4 * rate), "rate_per_s": 8 * rate}
     return [

@@ -106,6 +106,18 @@ def test_verdicts_are_on_the_median_round_trip_and_on_messages(tmp_path: Path) -
     assert set(found.cpu["part"]) == {"containers together"}
 
 
+def test_a_formats_work_is_compared_by_its_mean_however_few_the_samples(tmp_path: Path) -> None:
+    state = made(tmp_path, cells=({**IPC, "tool": "serialisation"},))
+    found = analyse(open_dataset(state), "ipc")
+    pipe = {one.cell.tool: one for one in found.primary if one.arm == "pipe"}
+    assert set(pipe) == {f"serialisation-{mode}" for mode in ("encode", "decode", "exchange")}
+    for one in pipe.values():
+        assert (one.metric, one.word) == ("latency_mean_s", "different")
+        assert one.ratio == pytest.approx(1 / 2.5, rel=0.02)
+    assert {gate.twin.metric for gate in found.gates} == {"latency_mean_s"}
+    assert any("% mean decoding [" in line for line in answer(found))
+
+
 def test_a_campaign_goes_on_for_whole_runs_and_not_for_what_has_no_figure(tmp_path: Path) -> None:
     dataset = open_dataset(made(tmp_path, blocks=12, first=6, noise=0.001))
     (found,) = precision(dataset, "ipc").cells

@@ -117,6 +117,17 @@ def test_the_clock_is_taken_from_every_latency() -> None:
         assert sum(count for _, count in cell.histogram) == said["count"] == cell.count
 
 
+def test_a_cell_of_few_samples_has_a_mean_and_no_median() -> None:
+    first, *_ = WHOLE.splitlines()
+    cell = json.loads(WHOLE.splitlines()[1])
+    cell |= {"bytes": 1 << 20, "count": 4, "histogram": [[8_000_040, 3], [12_000_040, 1]]}
+    record = parse_serialisation(
+        b"\n".join([first, json.dumps(cell).encode(), b'{"state":"ended"}'])
+    )
+    (found,) = record.cells
+    assert (found.latency_mean_s, found.latency_p50_s) == (pytest.approx(9e-3), None)
+
+
 def test_a_library_that_is_not_there_has_a_reason_and_no_zero() -> None:
     record = parse_serialisation((FIXTURES / "unavailable.txt").read_bytes())
     assert record.cells == ()
