@@ -21,7 +21,7 @@ from nomad.api.exceptions import (
     URLNotFoundNomadException,
 )
 
-from collector.campaign.errors import BlockFailed, NotReadyError, UsageError
+from collector.campaign.errors import BlockFailed, NoRoom, NotReadyError, UsageError
 from collector.campaign.placement import Placement, pinned, placements
 
 # What is retried is told when patience ends, not line by line.
@@ -115,9 +115,9 @@ class Cluster:
     ) -> dict[str, dict[str, Any]]:
         """Wait until the allocation of every group runs; return them by group.
 
-        ``BlockFailed`` has the failing task's last lines, or which resource is exhausted:
-        ``patience`` is for slow starts, and Nomad knows at once where there is no room. A host that
-        is not there may come back; resources that are taken do not.
+        ``BlockFailed`` has the failing task's last lines; ``NoRoom`` says which resource is
+        exhausted. ``patience`` is for slow starts, and Nomad knows at once where there is no room.
+        A host that is not there may come back; resources that are taken do not.
         """
         began = time.monotonic()
         looks = [(ROOM_S, True), (PLACE_S, False)]
@@ -142,7 +142,8 @@ class Cluster:
                 after_s, exhausted = looks.pop(0)
                 waits = "not placed" in status.values()
                 if no_room := self.why_not_placed(identity, exhausted) if waits else "":
-                    raise BlockFailed(f"{identity}: not placed after {after_s:.0f} s. {no_room}")
+                    kind = NoRoom if exhausted else BlockFailed
+                    raise kind(f"{identity}: not placed after {after_s:.0f} s. {no_room}")
             time.sleep(POLL_S)
         why = self.why_not_placed(identity)
         late = ", ".join(f"{group} {status[group]}" for group in groups if group not in running)

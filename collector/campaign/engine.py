@@ -34,7 +34,7 @@ from collector.campaign.deployment import (
 from collector.campaign.errors import (
     BlockFailed,
     CampaignError,
-    DiskFull,
+    NoRoom,
     NotFetched,
     NotReadyError,
 )
@@ -295,7 +295,7 @@ class Engine:
             except (BlockFailed, OSError, EOFError, SSHException) as error:
                 problem = str(error) or type(error).__name__
                 self.campaign.record(block.block, attempt, problem, True, {})
-                if isinstance(error, DiskFull):
+                if isinstance(error, NoRoom):
                     break
             if problem is None:
                 self._spent.append(time.monotonic() - began)

@@ -33,8 +33,8 @@ class BlockFailed(CampaignError):  # noqa: N818 (an outcome of a block, handled 
     """An attempt at a block came to nothing; the block can be redone."""
 
 
-class DiskFull(BlockFailed):
-    """A host has no room for what is measured; no attempt helps before somebody makes some."""
+class NoRoom(BlockFailed):
+    """A host has no room, on its disk or for what a job asks: no attempt helps."""
 
 
 class NotFetched(Exception):  # noqa: N818 (likewise)

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -142,6 +143,16 @@ def machine() -> dict[str, list[str]]:
         "containers": listed("ps", "--all", "--format", "{{.Names}}"),
         "volumes": listed("volume", "ls", "--format", "{{.Name}}"),
         "networks": listed("network", "ls", "--format", "{{.Name}}"),
+    }
+
+
+def changes(said: str) -> set[tuple[str, str]]:
+    """What a playbook that said this has changed: hosts, each with the role that did it."""
+    parts = re.split(r"^(?:TASK|RUNNING HANDLER) \[(.*)\] \**$", said, flags=re.MULTILINE)
+    return {
+        (host, name.partition(" : ")[0])
+        for name, lines in zip(parts[1::2], parts[2::2], strict=True)
+        for host in re.findall(r"^changed: \[(\S+?)(?: -> [^\]]+)?\]", lines, re.MULTILINE)
     }
 
 

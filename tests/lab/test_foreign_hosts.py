@@ -11,7 +11,7 @@ from typing import Any
 
 import foreign
 import pytest
-from conftest import wait_for
+from conftest import changes, wait_for
 from foreign import LAB, MACHINES, NET, STATE, Machine, OwnLab
 from test_measure import MINE, header, rows
 
@@ -136,13 +136,7 @@ def test_a_second_converge_brings_an_experiments_networks_and_changes_nothing_el
     own: OwnLab,
 ) -> None:
     done = own.stages("--tags", "cluster,workloads", "-e", "experiment=networks")
-    parts = re.split(r"^(?:TASK|RUNNING HANDLER) \[(.*)\] \**$", done.stdout, flags=re.MULTILINE)
-    changed = {
-        (host, name.partition(" : ")[0])
-        for name, lines in zip(parts[1::2], parts[2::2], strict=True)
-        for host in re.findall(r"^changed: \[(\S+?)(?: -> [^\]]+)?\]", lines, re.MULTILINE)
-    }
-    assert changed == {(one.name, "networks") for one in (MEASURED, OTHER)}
+    assert changes(done.stdout) == {(one.name, "networks") for one in (MEASURED, OTHER)}
     for one in (MEASURED, OTHER):
         assert "master socklab1" in one.on("ip", "link", "show", "socklab-vxlan")
 

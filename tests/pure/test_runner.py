@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from collector.blockfile import read_lines
-from collector.campaign.errors import BlockFailed, DiskFull
+from collector.campaign.errors import BlockFailed, NoRoom
 from collector.campaign.program import pack_runner
 from collector.campaign.remote import Remote
 from collector.runner import counters, probe
@@ -334,7 +334,7 @@ def test_a_full_disk_is_told_from_other_failures(error: Exception, full: bool) -
     remote._channel = SimpleNamespace(settimeout=lambda _: None)
     with pytest.raises(BlockFailed, match=f"lab-1: {re.escape(reason)}") as raised:
         remote.receive(1.0)
-    assert (raised.type is DiskFull) is full
+    assert (raised.type is NoRoom) is full
 
 
 def test_counters_of_this_machine() -> None:
