@@ -151,6 +151,20 @@ def is_primary(tool: str, metric: str) -> bool:
     return primary_of(tool).name == metric
 
 
+def named_in(tools: Iterable[str]) -> list[Metric]:
+    """Every metric of the tools, once by name and label: a median of what is something of each."""
+    found: dict[tuple[str, str], Metric] = {}
+    for tool in tools:
+        for metric in metrics_of(tool):
+            found.setdefault((metric.name, metric.label), metric)
+    return list(found.values())
+
+
+def is_called(metric: Metric, tool: str, name: str) -> bool:
+    """Whether ``name``, of ``tool``, is this metric, and called so."""
+    return metric.name == name and metric_of(tool, name).label == metric.label
+
+
 def metrics_in(tools: Iterable[str]) -> list[Metric]:
     """Every metric of the tools, once by name, as the first of them has it."""
     found: dict[str, Metric] = {}

@@ -13,7 +13,7 @@ from analysis.across import REFERENCE, Page
 from analysis.change import percent
 from analysis.hosts import Comparison
 from analysis.images import Image
-from analysis.metric import Metric, is_primary, metrics_in
+from analysis.metric import Metric, is_called, named_in, primary_of
 from analysis.report.chart import BAND, Chart, height_of, inline, to_spec
 from analysis.report.judged import BREAK, LINE_PX
 from analysis.summary import Analysis
@@ -54,9 +54,9 @@ def page_views(analysis: Analysis) -> list[PageView]:
 
 
 def _metrics(page: Page) -> Iterator[MetricView]:
-    for metric in metrics_in(one.setting.tool for one in page.comparisons):
-        own = [one for one in page.comparisons if one.metric == metric.name]
-        if own or any(is_primary(one.setting.tool, metric.name) for one in page.comparisons):
+    for metric in named_in(one.setting.tool for one in page.comparisons):
+        own = [one for one in page.comparisons if is_called(metric, one.setting.tool, one.metric)]
+        if own or any(primary_of(one.setting.tool) == metric for one in page.comparisons):
             yield MetricView(metric, own, _hosts(own, metric), _ratios(own, metric))
 
 

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,15 @@ from analysis.across_wording import log_span
 from analysis.change import percent, span
 from analysis.contrast import Cell
 from analysis.cpu import LOAD, TOTAL
-from analysis.metric import CLOSED_LOOP, Metric, is_primary, metrics_in, metrics_of, words_of
+from analysis.metric import (
+    CLOSED_LOOP,
+    Metric,
+    is_called,
+    metrics_of,
+    named_in,
+    primary_of,
+    words_of,
+)
 from analysis.report import hops_view, judged, measured
 from analysis.report.across_view import page_views
 from analysis.report.chart import Chart, in_cell
@@ -35,6 +43,7 @@ from analysis.report.mesh_view import mesh_cells
 from analysis.report.trace_view import traces
 from analysis.summary import Analysis
 from analysis.tables import csv_text
+from analysis.verdict import Verdict
 
 FOLDER: Final = Path(__file__).parent
 ESCAPES: Final = {
@@ -111,6 +120,17 @@ def _cells(analysis: Analysis) -> Iterator[CellView]:
         )
 
 
+@dataclass(frozen=True)
+class Forest:
+    """The verdicts on a metric, and their picture; ``answers``: what a cell is asked for."""
+
+    name: str
+    metric: Metric
+    answers: bool
+    chart: Chart
+    verdicts: Sequence[Verdict]
+
+
 def _part_order(name: str) -> tuple[bool, bool, str]:
     return name == "unattributed", name == "idle arms", name
 
@@ -122,6 +142,21 @@ def _download(table: pd.DataFrame) -> str:
 def _medians(view: CellView, arm: str, copy: str) -> Mapping[str, Any]:
     own = view.arms[(view.arms["arm"] == arm) & (view.arms["copy"] == copy)]
     return {row.metric: row for row in own.itertuples()}
+
+
+def _forests(analysis: Analysis) -> list[Forest]:
+    """By metric; those that a cell's answer is in come first."""
+    several = len(analysis.cells) > 1
+    primary = [primary_of(cell.tool) for cell in analysis.cells]
+    metrics = named_in(cell.tool for cell in analysis.cells)
+    found: list[Forest] = []
+    for metric in sorted(metrics, key=lambda one: one not in primary):
+        both = analysis.by_contrast(metric.name)
+        own = [v for v in both if is_called(metric, v.cell.tool, v.metric)]
+        if any(verdict.ratio is not None for verdict in own):
+            drawn, name = judged.forest(own, metric, several), f"forest-{len(found)}"
+            found.append(Forest(name, metric, metric in primary, drawn, own))
+    return found
 
 
 def render(analysis: Analysis, shown: Mapping[str, pd.DataFrame]) -> str:
@@ -136,13 +171,6 @@ def render(analysis: Analysis, shown: Mapping[str, pd.DataFrame]) -> str:
     environment.filters["json_block"] = json_block
     library, library_hash = _script(_bundle())
     own, own_hash = _script((FOLDER / "report.js").read_text(encoding="utf-8"))
-    several = len(analysis.cells) > 1
-    forests = [
-        (metric, judged.forest(analysis.by_contrast(metric.name), metric, several))
-        for metric in metrics_in(cell.tool for cell in analysis.cells)
-        if analysis.by_contrast(metric.name)
-        or any(is_primary(cell.tool, metric.name) for cell in analysis.cells)
-    ]
     style = Markup((FOLDER / "report.css").read_text(encoding="utf-8"))  # noqa: S704 - our own file
     return environment.get_template("report.html.j2").render(
         analysis=analysis,
@@ -163,7 +191,7 @@ def render(analysis: Analysis, shown: Mapping[str, pd.DataFrame]) -> str:
         ledgers=hops_view.ledgers(analysis),
         steps=hops_view.steps(analysis),
         traces=traces(analysis),
-        forests=forests,
+        forests=_forests(analysis),
         twins=judged.twins(analysis.gates),
         cells=list(_cells(analysis)),
         medians=_medians,

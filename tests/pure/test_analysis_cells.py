@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -104,6 +105,20 @@ def test_verdicts_are_on_the_median_round_trip_and_on_messages(tmp_path: Path) -
     )
     # Containers are counted over whole runs: a cell has what its two processes used.
     assert set(found.cpu["part"]) == {"containers together"}
+
+
+def test_what_is_called_by_two_names_has_two_pictures_both_open(tmp_path: Path) -> None:
+    found = analyse(open_dataset(made(tmp_path, arms={**ARMS, "unix-seqpacket": 1.5})), "ipc")
+    html = render(found, tables(found))
+    drawn = {
+        spec["layer"][0]["encoding"]["x"]["axis"]["title"]: spec["layer"][-1]["data"]["values"]
+        for spec in map(json.loads, re.findall(r'id="forest-[0-9]+">(.*?)</script>', html))
+    }
+    opened = html[: html.index("<details>")].count('data-spec="forest-')
+    assert opened == 2
+    assert list(drawn)[:2] == ["change in median round trip", "change in throughput"]
+    for title, tool in zip(drawn, ("ipc-latency", "ipc-throughput"), strict=False):
+        assert {tool in row["row"] for row in drawn[title]} == {True}
 
 
 def test_a_formats_work_is_compared_by_its_mean_however_few_the_samples(tmp_path: Path) -> None:
