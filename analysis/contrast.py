@@ -9,9 +9,10 @@ ratios.
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final
 
 import numpy as np
@@ -125,12 +126,20 @@ def work_done(runs: pd.DataFrame) -> pd.Series:
 
 
 def cells_of(runs: pd.DataFrame) -> Iterator[tuple[Cell, pd.DataFrame]]:
-    """Each cell with its rows, in a fixed order."""
+    """Each cell with its rows, in a fixed order; sizes and rates by their number."""
+    found: list[tuple[Cell, pd.DataFrame]] = []
     for key, rows in runs.groupby(CELL, sort=True, dropna=False):
         host, load_host, variant, tool, concurrency, *others = key
         name, far, offered = ("" if pd.isna(value) else str(value) for value in (variant, *others))
         named = (str(host), str(load_host), name, str(tool), int(concurrency))
-        yield Cell(*named, far, offered), rows
+        found.append((Cell(*named, far, offered), rows))
+    yield from sorted(found, key=lambda one: (*astuple(one[0])[:-1], by_number(one[0].offered)))
+
+
+def by_number(offered: str) -> tuple[float, str]:
+    """A key that puts ``64 B`` before ``4,096 B``."""
+    number = re.match(r"[0-9][0-9,]*([.][0-9]+)?", offered)
+    return float(number[0].replace(",", "")) if number else 0.0, offered
 
 
 def require_uniform(cell: Cell, rows: pd.DataFrame, arms: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis.across_wording import page_lines
 from analysis.change import listed, percent, span
+from analysis.contrast import by_number
 from analysis.failures import Failures
 from analysis.metric import OF_CELLS, Metric, metric_of, words_of
 from analysis.summary import Analysis
@@ -73,7 +74,7 @@ def conditions_line(analysis: Analysis) -> str:
     flows = {words_of(cell.tool).flow for cell in analysis.cells}
     flow = flows.pop() if len(flows) == 1 else "connection"
     plural = flow if connections == "1" else f"{flow}s"
-    offered = sorted({cell.offered for cell in analysis.cells} - {""})
+    offered = sorted({cell.offered for cell in analysis.cells} - {""}, key=by_number)
     parts = [
         f"Placement {placement} on {_where(analysis)}",
         listed(sorted(runs["tool"].dropna().unique())),

@@ -12,6 +12,7 @@ from synthetic_dataset import Campaign, add_campaign
 
 from analysis.cells import OF_THE_RUN
 from analysis.compare import compare
+from analysis.contrast import cells_of
 from analysis.dataset import open_dataset
 from analysis.peak import peaks
 from analysis.precision import precision
@@ -105,6 +106,15 @@ def test_verdicts_are_on_the_median_round_trip_and_on_messages(tmp_path: Path) -
     )
     # Containers are counted over whole runs: a cell has what its two processes used.
     assert set(found.cpu["part"]) == {"containers together"}
+
+
+def test_sizes_stand_in_their_order_and_not_in_that_of_their_digits() -> None:
+    asked = ["1,048,576 B", "100 B", "65,536 B", "", "70 % of the peak"]
+    runs = pd.DataFrame({"offered": asked}).assign(
+        host="lab-2", load_host="lab-1", variant=None, tool="ipc", concurrency=1, peer=None
+    )
+    found = [cell.offered for cell, _ in cells_of(runs)]
+    assert found == ["", "70 % of the peak", "100 B", "65,536 B", "1,048,576 B"]
 
 
 def test_what_is_called_by_two_names_has_two_pictures_both_open(tmp_path: Path) -> None:
