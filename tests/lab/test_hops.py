@@ -34,7 +34,7 @@ def reported(lab: Lab, experiment: str) -> str:
 
 def test_every_way_of_a_chain_answers_at_each_length(lab: Lab) -> None:
     _, runs = measured(lab, "chain")
-    assert len(runs) == 12
+    assert len(runs) == 18
     assert "What one more service costs" in reported(lab, "chain")
 
 
