@@ -12,7 +12,7 @@ from typing import Final
 import pandas as pd
 
 from analysis.contrast import Cell, cells_of
-from analysis.metric import words_of
+from analysis.metric import OF_CELLS, words_of
 
 TOLERANCE: Final = 0.10
 BODY_TOLERANCE: Final = 0.05
@@ -42,14 +42,18 @@ def holds(ratio: float) -> bool:
 def check_little(runs: pd.DataFrame) -> list[LittleCheck]:
     """One check a cell and arm (copy a) over its good runs; none without a mean latency.
 
-    None in an open loop either, whose connections are idle between requests.
+    None in an open loop either, whose connections are idle between requests, nor of a run's parts,
+    in which there is more than what is timed.
     """
     checks = []
     rate = runs["throughput_rps"].astype("float64")
     ratio = rate * runs["latency_mean_s"].astype("float64") / runs["concurrency"]
     ratio = runs["little_ratio"].astype("float64").fillna(ratio)
     chosen = runs.assign(ratio=ratio)[
-        (runs["copy"] == "a") & (runs["offered"] == "") & ratio.notna()
+        (runs["copy"] == "a")
+        & (runs["offered"] == "")
+        & ~runs["tool"].isin(OF_CELLS)
+        & ratio.notna()
     ]
     for cell, rows in cells_of(chosen):
         for arm, own in rows.groupby("arm", sort=True):

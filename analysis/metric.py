@@ -151,13 +151,19 @@ def is_primary(tool: str, metric: str) -> bool:
     return primary_of(tool).name == metric
 
 
-def named_in(tools: Iterable[str]) -> list[Metric]:
-    """Every metric of the tools, once by name and label: a median of what is something of each."""
+def answers_first(tools: Iterable[str]) -> list[tuple[Metric, bool]]:
+    """Every metric of the tools, once by name and label, and whether a tool's answer is in it.
+
+    What the median is of, each tool says for itself. Those with an answer come first.
+    """
     found: dict[tuple[str, str], Metric] = {}
+    primary = set()
     for tool in tools:
+        primary.add((primary_of(tool).name, primary_of(tool).label))
         for metric in metrics_of(tool):
             found.setdefault((metric.name, metric.label), metric)
-    return list(found.values())
+    both = [(metric, key in primary) for key, metric in found.items()]
+    return sorted(both, key=lambda one: not one[1])
 
 
 def is_called(metric: Metric, tool: str, name: str) -> bool:

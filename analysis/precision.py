@@ -18,13 +18,22 @@ from analysis.change import listed
 from analysis.contrast import CELL, Cell, cells_of, pair
 from analysis.dataset import Dataset, find_campaign, good_runs
 from analysis.estimate import Floats, hodges_lehmann
-from analysis.metric import OF_CELLS, OPEN_LOOP, Metric, metric_of, metrics_of, primary_of
+from analysis.metric import (
+    EXCHANGES,
+    OF_CELLS,
+    OPEN_LOOP,
+    Metric,
+    metric_of,
+    metrics_of,
+    primary_of,
+)
 from analysis.plan import Plan, campaign_folder, read_plan
 
+KINDS: Final = ("wrk", OPEN_LOOP, EXCHANGES)  # each is precise in something else
 NEEDED: Final = [
     *CELL, "campaign", "experiment", "block", "attempt", "tranche", "state", "arm", "copy",
     "deployment", "started_wall_s",
-    *(metric.name for tool in ("wrk", OPEN_LOOP) for metric in metrics_of(tool) if metric.precise),
+    *(metric.name for tool in KINDS for metric in metrics_of(tool) if metric.precise),
 ]  # fmt: skip
 
 

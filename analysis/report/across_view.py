@@ -13,7 +13,7 @@ from analysis.across import REFERENCE, Page
 from analysis.change import percent
 from analysis.hosts import Comparison
 from analysis.images import Image
-from analysis.metric import Metric, is_called, named_in, primary_of
+from analysis.metric import Metric, answers_first, is_called
 from analysis.report.chart import BAND, Chart, height_of, inline, to_spec
 from analysis.report.judged import BREAK, LINE_PX
 from analysis.summary import Analysis
@@ -27,9 +27,13 @@ THIN, THICK = 1.0, 2.5
 
 @dataclass(frozen=True, slots=True)
 class MetricView:
-    """One metric: its comparisons, each host's ratio drawn, the ratios of ratios drawn if any."""
+    """One metric: its comparisons, each host's ratio drawn, the ratios of ratios drawn if any.
+
+    ``answers``: it is what some tool is asked for.
+    """
 
     metric: Metric
+    answers: bool
     comparisons: Sequence[Comparison]
     hosts: Chart | None
     ratios: Chart | None
@@ -46,7 +50,7 @@ class PageView:
 
 
 def page_views(analysis: Analysis) -> list[PageView]:
-    """A section for each page of the analysis, the primary metric first in each."""
+    """A section for each page of the analysis, what answers first in each."""
     return [
         PageView(f"across-{number}", page, list(_metrics(page)), list(_against_reference(page)))
         for number, page in enumerate(analysis.across, start=1)
@@ -54,10 +58,10 @@ def page_views(analysis: Analysis) -> list[PageView]:
 
 
 def _metrics(page: Page) -> Iterator[MetricView]:
-    for metric in named_in(one.setting.tool for one in page.comparisons):
+    for metric, answers in answers_first(one.setting.tool for one in page.comparisons):
         own = [one for one in page.comparisons if is_called(metric, one.setting.tool, one.metric)]
-        if own or any(primary_of(one.setting.tool) == metric for one in page.comparisons):
-            yield MetricView(metric, own, _hosts(own, metric), _ratios(own, metric))
+        if own or answers:
+            yield MetricView(metric, answers, own, _hosts(own, metric), _ratios(own, metric))
 
 
 def _against_reference(page: Page) -> Iterator[tuple[Image, int | None]]:

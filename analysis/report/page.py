@@ -30,10 +30,9 @@ from analysis.cpu import LOAD, TOTAL
 from analysis.metric import (
     CLOSED_LOOP,
     Metric,
+    answers_first,
     is_called,
     metrics_of,
-    named_in,
-    primary_of,
     words_of,
 )
 from analysis.report import hops_view, judged, measured
@@ -147,15 +146,14 @@ def _medians(view: CellView, arm: str, copy: str) -> Mapping[str, Any]:
 def _forests(analysis: Analysis) -> list[Forest]:
     """By metric; those that a cell's answer is in come first."""
     several = len(analysis.cells) > 1
-    primary = [primary_of(cell.tool) for cell in analysis.cells]
-    metrics = named_in(cell.tool for cell in analysis.cells)
+    tools = [cell.tool for cell in analysis.cells]
     found: list[Forest] = []
-    for metric in sorted(metrics, key=lambda one: one not in primary):
+    for metric, answers in answers_first(tools):
         both = analysis.by_contrast(metric.name)
         own = [v for v in both if is_called(metric, v.cell.tool, v.metric)]
         if any(verdict.ratio is not None for verdict in own):
             drawn, name = judged.forest(own, metric, several), f"forest-{len(found)}"
-            found.append(Forest(name, metric, metric in primary, drawn, own))
+            found.append(Forest(name, metric, answers, drawn, own))
     return found
 
 

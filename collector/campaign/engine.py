@@ -295,7 +295,7 @@ class Engine:
             except (BlockFailed, OSError, EOFError, SSHException) as error:
                 problem = str(error) or type(error).__name__
                 self.campaign.record(block.block, attempt, problem, True, {})
-                if isinstance(error, NoRoom):
+                if self._is_final(error):
                     break
             if problem is None:
                 self._spent.append(time.monotonic() - began)
@@ -309,6 +309,13 @@ class Engine:
             f"block {block.block} failed {times}: {problem}\n"
             "Mend it and run the same command again: it goes on with this block."
         )
+
+    def _is_final(self, error: Exception) -> bool:
+        """Whether another attempt cannot help: no room, and nothing of ours that may yet end."""
+        try:
+            return isinstance(error, NoRoom) and not self._cluster.ours()
+        except CampaignError:
+            return False
 
     def _revive(self) -> None:
         """Start anew what may have died with a failed attempt."""

@@ -33,7 +33,7 @@ r"""sockperf 3.7, ``ping-pong --full-rtt`` over TCP or UDP: one cell.
 With ``--full-rtt`` it says ``rtt`` and ``Round trip``; without, ``latency``, which is half of one,
 and is refused. Of the time that it ran, 400 ms at the start and 50 ms at the end are not in its
 figures (Valid Duration). It does not print the size of a message. ``lost`` are messages that were
-dropped, came twice or out of their order. The mean is the record's, for a cell has none.
+dropped, came twice or out of their order. The standard deviation is the record's: a cell has none.
 """
 
 from __future__ import annotations
@@ -135,6 +135,7 @@ def read_sockperf(text: str) -> Record:
         lost=int(match["dropped"]) + int(match["twice"]) + int(match["late"]),
         duration_s=seconds,
         rate_per_s=count / seconds,
+        latency_mean_s=_us(match, "mean") / 1e6,
         latency_min_s=_us(match, "least") / 1e6,
         latency_p50_s=_us(match, "p50_000") / 1e6,
         latency_p90_s=_us(match, "p90_000") / 1e6,
@@ -147,7 +148,7 @@ def read_sockperf(text: str) -> Record:
         connections=1,
         duration_s=seconds,
         requests=count,
-        latency_mean_s=_us(match, "mean") / 1e6,
+        latency_mean_s=cell.latency_mean_s,
         latency_sd_s=_us(match, "sd") / 1e6,
         cells=(cell,),
     )

@@ -39,7 +39,7 @@ def test_every_way_of_a_chain_answers_at_each_length(lab: Lab) -> None:
 
 
 @pytest.mark.long
-def test_a_chain_crosses_between_two_hosts(lab: Lab) -> None:
+def test_a_chain_crosses_between_two_machines(lab: Lab) -> None:
     _, runs = measured(lab, "chain-hosts")
     assert len(runs) == 3
     assert {run["requests"] > 0 for run in runs} == {True}

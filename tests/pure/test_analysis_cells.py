@@ -141,6 +141,13 @@ def test_a_formats_work_is_compared_by_its_mean_however_few_the_samples(tmp_path
         assert one.ratio == pytest.approx(1 / 2.5, rel=0.02)
     assert {gate.twin.metric for gate in found.gates} == {"latency_mean_s"}
     assert any("% mean decoding [" in line for line in answer(found))
+    (asked,) = precision(open_dataset(state), "ipc").cells
+    assert {one.metric for one in asked.widths} == {"latency_mean_s"}
+
+
+def test_what_is_timed_within_a_part_is_not_all_that_its_rate_holds(tmp_path: Path) -> None:
+    found = analyse(open_dataset(made(tmp_path, arms={**ARMS, "unix-seqpacket": 1.5})), "ipc")
+    assert list(found.little) == []
 
 
 def test_a_campaign_goes_on_for_whole_runs_and_not_for_what_has_no_figure(tmp_path: Path) -> None:

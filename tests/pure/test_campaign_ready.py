@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from collector.campaign.commands import VAR_FILES, images_used, read_images, refuse_unbuilt
-from collector.campaign.engine import refuse_clock
-from collector.campaign.errors import NotReadyError, UsageError
+from collector.campaign.engine import Engine, refuse_clock
+from collector.campaign.errors import BlockFailed, NoRoom, NotReadyError, UsageError
 from collector.campaign.folder import can_go_on, create
 from collector.plan.experiment import parse_experiment
 from collector.plan.inventory import parse_inventory
@@ -52,6 +52,35 @@ def test_a_campaign_that_was_not_begun_does_not_stand_in_the_way_of_a_changed_on
     assert can_go_on(campaign, {}, wanted)
     with pytest.raises(UsageError, match=r"cannot go on.* runner: was absent, is another"):
         can_go_on(campaign, {"runner": "another"}, wanted)
+
+
+class Jobs:
+    """What Nomad says of the engine's jobs."""
+
+    def __init__(self, left: list[str] | BlockFailed) -> None:
+        self._left = left
+
+    def ours(self) -> list[str]:
+        if isinstance(self._left, BlockFailed):
+            raise self._left
+        return self._left
+
+
+@pytest.mark.parametrize(
+    ("error", "left", "final"),
+    [
+        (NoRoom("exhausted"), [], True),
+        (NoRoom("exhausted"), ["sl-that-is-still-ending"], False),
+        (NoRoom("exhausted"), BlockFailed("Nomad does not answer"), False),
+        (BlockFailed("a task died"), [], False),
+    ],
+)
+def test_no_room_is_final_where_nothing_of_ours_may_yet_give_some_back(
+    error: BlockFailed, left: list[str] | BlockFailed, final: bool
+) -> None:
+    engine = Engine.__new__(Engine)
+    engine._cluster = Jobs(left)  # type: ignore[assignment]
+    assert engine._is_final(error) is final
 
 
 @pytest.mark.parametrize(
