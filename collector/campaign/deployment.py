@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from collector.campaign.cluster import POLL_S, PREFIX, Cluster
-from collector.campaign.errors import BlockFailed, CampaignError
+from collector.campaign.errors import BlockFailed, CampaignError, UsageError
 from collector.campaign.mesh import Mesh
 from collector.campaign.remote import Remote, ask_all
 from collector.campaign.scaling import Growth, growth_of
@@ -87,9 +87,9 @@ def ends_of(job: Mapping[str, Any]) -> list[str]:
     return [task.removeprefix(SIDECAR) for group in job["TaskGroups"] for task in sidecars(group)]
 
 
-def ports_of(wanted: Sequence[tuple[Order, str]]) -> dict[str, int]:
+def ports_of(wanted: Sequence[Order]) -> dict[str, int]:
     """Return the first port of each deployment: the same in every block of a campaign."""
-    keys = sorted(order.key for order, _ in wanted)
+    keys = sorted(order.key for order in wanted)
     return {key: FIRST_PORT + PORTS * index for index, key in enumerate(keys)}
 
 
@@ -140,8 +140,18 @@ class Deployer:
                 ours["tls_key"] = (folder / "web.key").read_text()
             declared = declared_variables(path.read_text())
             wanted = {name: value for name, value in ours.items() if name in declared}
-            self._rendered[key] = self._cluster.render(path, wanted | dict(order.variables))
+            try:
+                self._rendered[key] = self._cluster.render(path, wanted | dict(order.variables))
+            except UsageError as error:
+                said = ", ".join(f"{name}={value}" for name, value in order.variables.items())
+                raise UsageError(f"arm {order.arm} with {said}: {error}") from None
         return self._rendered[key]
+
+    def prepare(self, wanted: Sequence[Order], place: Place) -> None:
+        """Render what a block is to deploy; ``UsageError`` where a job refuses a value."""
+        ports = ports_of(wanted)
+        for order in wanted:
+            self.render(order, place, ports[order.key])
 
     def deploy(
         self, wanted: Sequence[tuple[Order, str]], place: Place,
@@ -153,7 +163,7 @@ class Deployer:
         Nomad's own, which wait a minute for each other, and those of many tasks at once take longer
         there.
         """
-        ports = ports_of(wanted)
+        ports = ports_of([order for order, _ in wanted])
         for number, (order, identity) in enumerate(wanted, start=1):
             job = self.render(order, place, ports[order.key])
             self._jobs[identity], self._ports[identity] = job, ports[order.key]

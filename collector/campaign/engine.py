@@ -226,6 +226,7 @@ class Engine:
             tranche = some[0].tranche
             self._total = max(one.block for one in self.plan.blocks if one.tranche <= tranche)
             self._open(some)
+            self._prepare(some)
             self._prove()
             for block in some:
                 sealed = self.campaign.sealed()
@@ -244,6 +245,16 @@ class Engine:
         for (number, attempt), path in self.campaign.unsettled().items():
             problem = failed_runs(path)
             self.campaign.record(number, attempt, problem or "whole", bool(problem), {})
+
+    def _prepare(self, some: Sequence[Block]) -> None:
+        """Render every job of some blocks: a value that one refuses ends the campaign before them.
+
+        Nomad alone reads a job's conditions, and the value may stand in the last block only.
+        """
+        self.events.tell("deploy", f"rendering the jobs of {len(some)} blocks")
+        for block in some:
+            wanted = [order for order in orders(self.plan, block) if not order.program]
+            self._deployer.prepare(wanted, self._place(block))
 
     def _prove(self) -> None:
         """Try what the mesh promises between hosts, once a campaign that goes through it there."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from conftest import LAB, ROOT, Lab, wait_for
+from test_measure import MINE
 
 BLOCKS = "/var/lib/socklab/.socklab/blocks"  # where a load host keeps what it measured
 EXPERIMENT = "tests/lab/experiments/small.yml"
@@ -220,9 +221,22 @@ def test_memory_that_is_too_little_or_not_there_is_named(
     assert ours(lab) == []
 
 
+def test_a_value_that_a_job_refuses_ends_a_campaign_before_its_first_block(
+    lab: Lab, tmp_path: Path
+) -> None:
+    path = tmp_path / "lengths.yml"
+    text = (MINE / "chain.yml").read_text()
+    path.write_text(text.replace("services: [1, 2, 4]", "services: [1, 2, 3]"))
+    refused = lab.collector("measure", str(path), "--events", "plain", check=False)
+    assert refused.returncode == 2
+    assert ", services=3: " in refused.stdout
+    assert "The number of services must be 1, 2, 4 or 8." in refused.stdout
+    assert "block 1 of" not in refused.stdout
+
+
 def test_a_changed_experiment_is_not_gone_on_with(lab: Lab, tmp_path: Path) -> None:
     path = tmp_path / "changing.yml"
-    text = (ROOT / "tests/lab/experiments/published.yml").read_text()
+    text = (MINE / "published.yml").read_text()
     path.write_text(text.replace("blocks: 1", "blocks: 2"))
     argv = (sys.executable, "-m", "collector", "measure", str(path), "--events", "plain")
     process = lab.popen(*argv)

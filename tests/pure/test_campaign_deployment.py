@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from collector.campaign.deployment import Deployer, Order, Place, ends_of, orders
+from collector.campaign.errors import UsageError
 from collector.plan.experiment import parse_experiment
 from collector.plan.inventory import parse_inventory
 from collector.plan.plan import Plan, make_plan
@@ -55,6 +56,32 @@ def test_arms_start_together_but_on_an_emulated_host(
     said: list[str] = []
     deployer.deploy(wanted, Place("lab-2", "198.18.0.12", (1,), None, None, patience), said.append)
     assert (cluster.asked, said) == (asked, told)
+
+
+def test_a_value_that_a_job_refuses_is_told_with_what_was_said_before_anything_is_deployed(
+    tmp_path: Path,
+) -> None:
+    class Refusing(Cluster):
+        def render(self, path: Path, variables: Any) -> dict[str, Any]:
+            if variables.get("services") == 3:
+                raise UsageError(f"{path.name}: The number of services must be 1, 2, 4 or 8.")
+            return JOB
+
+    (tmp_path / "x.nomad.hcl").write_text('variable "image_app" {\n}\n')
+    cluster = Refusing()
+    fixed = {"image_app": "app@sha256:0"}
+    deployer = Deployer(cluster, None, tmp_path, fixed, tmp_path)  # type: ignore[arg-type]
+    place = Place("lab-2", "198.18.0.12", (1,), None, None)
+
+    def asked(services: int) -> list[Order]:
+        return [Order("unix/a", "unix", "a", "x.nomad.hcl", {"services": services})]
+
+    deployer.prepare(asked(4), place)
+    with pytest.raises(UsageError) as refused:
+        deployer.prepare(asked(3), place)
+    said = "arm unix with services=3: x.nomad.hcl: The number of services must be 1, 2, 4 or 8."
+    assert str(refused.value) == said
+    assert cluster.asked == []
 
 
 def test_the_ends_of_a_mesh_are_its_sidecars_in_the_jobs_order() -> None:
