@@ -116,8 +116,9 @@ class Cluster:
         """Wait until the allocation of every group runs; return them by group.
 
         ``BlockFailed`` has the failing task's last lines; ``NoRoom`` says which resource is
-        exhausted. ``patience`` is for slow starts, and Nomad knows at once where there is no room.
-        A host that is not there may come back; resources that are taken do not.
+        exhausted, or which task was killed at its memory limit. ``patience`` is for slow starts,
+        and Nomad knows at once where there is no room. A host that is not there may come back;
+        resources that are taken do not.
         """
         began = time.monotonic()
         looks = [(ROOM_S, True), (PLACE_S, False)]
@@ -127,7 +128,8 @@ class Cluster:
         while time.monotonic() < deadline:
             for summary in self._allocations(identity):
                 if why := self._why_failed(summary):
-                    raise BlockFailed(f"{identity}: {why}")
+                    kind = NoRoom if _starved(summary) else BlockFailed
+                    raise kind(f"{identity}: {why}")
                 group, status[group] = summary["TaskGroup"], summary["ClientStatus"]
                 tasks = (summary["TaskStates"] or {}).values()
                 up = all(task["State"] == "running" for task in tasks)
@@ -312,6 +314,13 @@ class Cluster:
 
     def _allocations(self, identity: str) -> list[dict[str, Any]]:
         return list(_patiently(self._api.job.get_allocations, identity))
+
+
+def _starved(allocation: Mapping[str, Any]) -> bool:
+    """Whether the kernel killed a task of an allocation at its memory limit."""
+    states = (allocation["TaskStates"] or {}).values()
+    events = [event for task in states for event in task["Events"]]
+    return any((event.get("Details") or {}).get("oom_killed") == "true" for event in events)
 
 
 def _passes(error: Exception) -> bool:

@@ -34,7 +34,7 @@ class BlockFailed(CampaignError):  # noqa: N818 (an outcome of a block, handled 
 
 
 class NoRoom(BlockFailed):
-    """A host has no room, on its disk or for what a job asks: no attempt helps."""
+    """No room: on a host's disk, for what a job asks, within its memory limit. No attempt helps."""
 
 
 class NotFetched(Exception):  # noqa: N818 (likewise)

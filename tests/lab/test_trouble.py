@@ -204,20 +204,17 @@ def test_a_job_that_never_answers_ends_with_its_last_lines(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("experiment", "said", "times", "end"),
-    [
-        ("starved", "OOM Killed", 3, "failed 3 times"),
-        ("crowded", "exhausted {'memory': 1}", 1, "failed once"),
-    ],
+    ("experiment", "said"),
+    [("starved", "OOM Killed"), ("crowded", "exhausted {'memory': 1}")],
 )
 def test_memory_that_is_too_little_or_not_there_is_named(
-    lab: Lab, experiment: str, said: str, times: int, end: str
+    lab: Lab, experiment: str, said: str
 ) -> None:
     path = f"tests/lab/experiments/{experiment}.yml"
     refused = lab.collector("measure", path, "--events", "plain", check=False)
     assert refused.returncode == 1
-    assert refused.stdout.count(said) >= times, "each attempt says so"
-    assert end in refused.stdout
+    assert said in refused.stdout
+    assert "failed once: " in refused.stdout, "another attempt would end the same way"
     assert ours(lab) == []
 
 

@@ -113,6 +113,21 @@ def test_why_an_allocation_failed_is_told_whatever_nomad_knows_of_it(
     assert cluster.failure("sl-x") == said
 
 
+@pytest.mark.parametrize(("killed", "kind"), [("true", NoRoom), ("false", BlockFailed)])
+def test_a_task_that_was_killed_at_its_memory_limit_had_no_room(
+    state: Path, monkeypatch: pytest.MonkeyPatch, killed: str, kind: type[BlockFailed]
+) -> None:
+    cluster = Cluster(state)
+    event = {"DisplayMessage": "Exit Code: 137", "Details": {"oom_killed": killed}}
+    task = {"Failed": True, "Events": [{"DisplayMessage": "Started", "Details": None}, event]}
+    found = {"ID": "a", "ClientStatus": "failed", "TaskGroup": "web", "TaskStates": {"app": task}}
+    monkeypatch.setattr(cluster._api.job, "get_allocations", lambda _: [found])
+    monkeypatch.setattr(cluster, "last_lines", lambda *_: ["boom"])
+    with pytest.raises(BlockFailed, match="task app failed: Started; Exit Code: 137") as failed:
+        cluster.wait_running("sl-x", ["web"])
+    assert type(failed.value) is kind
+
+
 def test_a_job_that_nomad_does_not_have_is_none_and_a_nomad_that_is_away_is_said(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
