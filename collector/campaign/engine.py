@@ -194,8 +194,8 @@ class Engine:
     def _sweep_mesh(self) -> None:
         """Forget edges and registrations that no job stands for any more."""
         self._mesh.forbid_left()
-        for name, observer in self._observers.items():
-            with forwarded(observer.connection, AGENT_PORT) as port:
+        for name in sorted(self._mesh.registered_on() & self._observers.keys()):
+            with forwarded(self._observers[name].connection, AGENT_PORT) as port:
                 for one in self._mesh.sweep("127.0.0.1", port):
                     self.events.tell("wait", f"{name}: swept the registration {one}")
 
@@ -251,7 +251,8 @@ class Engine:
 
         Nomad alone reads a job's conditions, and the value may stand in the last block only.
         """
-        self.events.tell("deploy", f"rendering the jobs of {len(some)} blocks")
+        blocks = "1 block" if len(some) == 1 else f"{len(some)} blocks"
+        self.events.tell("deploy", f"rendering the jobs of {blocks}")
         for block in some:
             wanted = [order for order in orders(self.plan, block) if not order.program]
             self._deployer.prepare(wanted, self._place(block))

@@ -9,7 +9,7 @@ begin with the engine's prefix, and no others.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -104,6 +104,13 @@ class Mesh:
             _, listed = _patiently(self._servers.catalog.service, service)
         return list(listed)
 
+    def registered_on(self) -> set[str]:
+        """Return the hosts whose agents have services of the engine's, as the catalog has them."""
+        with _explained():
+            _, names = _patiently(self._servers.catalog.services)
+        ours = [name for name in names if name.startswith(PREFIX)]
+        return {str(one["Node"]) for name in ours for one in self._registered(name)}
+
     def listener(self, identity: str) -> tuple[str, int]:
         """Return where the Envoy of a deployment's server listens for the mesh."""
         name = f"{identity}-server-sidecar-proxy"
@@ -119,7 +126,8 @@ class Mesh:
         """
         client = self._client(host, port)
         swept = []
-        with _explained():
+        # The client's own close does nothing, and a tunnel whose session stays open ends late.
+        with _explained(), closing(client.http.session):
             services = _patiently(client.agent.services)
             for one, body in services.items():
                 if str(body["Service"]).startswith(PREFIX):

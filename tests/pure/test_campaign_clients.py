@@ -225,3 +225,30 @@ def test_each_end_may_call_the_next_one_alone(
     mesh.allow("sl-y", ends)
     mesh.forbid_left()
     assert list(entries) == ["*", "another"], "a person's own edges stay"
+
+
+def test_the_catalog_says_where_there_is_something_to_sweep(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = {"consul": ["lab-1"], "a-person-s-own": ["lab-2"], "sl-x-client": ["lab-2", "lab-3"]}
+    mesh = Mesh(state)
+    catalog = mesh._servers.catalog
+    monkeypatch.setattr(catalog, "services", lambda: (1, {name: [] for name in nodes}))
+    monkeypatch.setattr(catalog, "service", lambda name: (1, [{"Node": n} for n in nodes[name]]))
+    assert mesh.registered_on() == {"lab-2", "lab-3"}
+
+
+def test_a_sweep_forgets_what_is_ours_and_leaves_no_connection_open(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = {"1": {"Service": "sl-x-client"}, "2": {"Service": "a-person-s-own"}}
+    left: list[object] = []
+    agent = SimpleNamespace(
+        services=lambda: services, service=SimpleNamespace(deregister=left.append)
+    )
+    session = SimpleNamespace(close=lambda: left.append("closed"))
+    client = SimpleNamespace(agent=agent, http=SimpleNamespace(session=session))
+    mesh = Mesh(state)
+    monkeypatch.setattr(mesh, "_client", lambda host, port: client)
+    assert mesh.sweep("127.0.0.1", 1) == ["1"]
+    assert left == ["1", "closed"]
