@@ -144,7 +144,9 @@ class Deployer:
                 self._rendered[key] = self._cluster.render(path, wanted | dict(order.variables))
             except UsageError as error:
                 said = ", ".join(f"{name}={value}" for name, value in order.variables.items())
-                raise UsageError(f"arm {order.arm} with {said}: {error}") from None
+                raise UsageError(
+                    f"the job file refuses arm {order.arm} with {said}: {error}"
+                ) from None
         return self._rendered[key]
 
     def prepare(self, wanted: Sequence[Order], place: Place) -> None:

@@ -27,7 +27,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LAB = "socklab-test"
 ARCH = {"x86_64": "aarch64", "aarch64": "x86_64"}[os.uname().machine]
-LAST = ("test_foreign_hosts", "test_other_architecture")
+LAST = ("test_binaries", "test_foreign_hosts", "test_other_architecture")
 ENVIRONMENT = {
     **os.environ,
     "SOCKLAB_ID": LAB,
@@ -167,7 +167,7 @@ def wait_for(condition, limit_s: float, what: str):  # type: ignore[no-untyped-d
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Machines of one's own and the emulated one come last, side by side: ``joining``."""
+    """The emulated machine comes last, beside what needs nothing of the lab: ``joining``."""
     items.sort(key=lambda item: LAST.index(item.path.stem) + 1 if item.path.stem in LAST else 0)
 
 
@@ -209,14 +209,15 @@ def lab(alone: None) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="session")
-def joining(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Callable[[], None] | None]:
+def joining(request: pytest.FixtureRequest) -> Iterator[Callable[[], None] | None]:
     """Start what takes minutes on an emulated machine while others are tested; call it to wait.
 
-    None where no test wants that machine.
+    None, and no lab, where no test wants that machine.
     """
     if not any(item.path.stem == LAST[-1] for item in request.session.items):
         yield None
         return
+    lab: Lab = request.getfixturevalue("lab")
     told = lab.state / "join.log"
     with told.open("w") as log:
         process = subprocess.Popen(

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import ENVIRONMENT, ROOT
 
+pytestmark = pytest.mark.usefixtures("joining")
 VERSION = "9.9.9"
 PLAYBOOK = """
 - name: One binary

@@ -79,7 +79,8 @@ def test_a_value_that_a_job_refuses_is_told_with_what_was_said_before_anything_i
     deployer.prepare(asked(4), place)
     with pytest.raises(UsageError) as refused:
         deployer.prepare(asked(3), place)
-    said = "arm unix with services=3: x.nomad.hcl: The number of services must be 1, 2, 4 or 8."
+    words = "x.nomad.hcl: The number of services must be 1, 2, 4 or 8."
+    said = f"the job file refuses arm unix with services=3: {words}"
     assert str(refused.value) == said
     assert cluster.asked == []
 
