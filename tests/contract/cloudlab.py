@@ -33,6 +33,10 @@ REGION, ZONE = "eu-central-1", "eu-central-1a"
 LAB, ROLE, EXTERNAL_ID = "cloudtest", "socklab", "a-canary-that-nobody-may-print"
 PRINCIPAL = f"arn:aws:iam::{ACCOUNT}:user/experimenter"
 OURSELVES = "ATEST"  # the access key of the tests, whose calls do not count
+NOTHING = dict.fromkeys(
+    ("instances", "vpcs", "subnets", "gateways", "route tables", "groups", "volumes"), 0
+)
+YES = ("-e", "cloud_hosts_yes=true")
 KEPT = ("VIRTUAL_ENV", "PATH", "LANG", "HOME", "XDG_CACHE_HOME")
 REFUSAL = (
     b"<Response><Errors><Error><Code>%s</Code><Message>moto was told to refuse</Message></Error>"
