@@ -27,7 +27,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LAB = "socklab-test"
 ARCH = {"x86_64": "aarch64", "aarch64": "x86_64"}[os.uname().machine]
-LAST = ("test_binaries", "test_foreign_hosts", "test_other_architecture")
+LAST = ("test_binaries", "test_no_lab", "test_foreign_hosts", "test_other_architecture")
 ENVIRONMENT = {
     **os.environ,
     "SOCKLAB_ID": LAB,

@@ -132,15 +132,6 @@ def test_they_are_provisioned_and_measured_without_one_that_does_not_answer(own:
     assert header(campaign)["hosts"]["own-1"]["untested"] is False
 
 
-def test_a_second_converge_brings_an_experiments_networks_and_changes_nothing_else(
-    own: OwnLab,
-) -> None:
-    done = own.stages("--tags", "cluster,workloads", "-e", "experiment=networks")
-    assert changes(done.stdout) == {(one.name, "networks") for one in (MEASURED, OTHER)}
-    for one in (MEASURED, OTHER):
-        assert "master socklab1" in one.on("ip", "link", "show", "socklab-vxlan")
-
-
 def test_the_record_says_what_was_before(own: OwnLab, before: Looks) -> None:
     path = "/etc/socklab/before.json"
     assert MEASURED.on("stat", "--format=%a %U", path).split() == ["600", "root"]
@@ -176,3 +167,15 @@ def test_after_teardown_they_are_as_before(own: OwnLab, before: Looks) -> None:
 def test_teardown_twice_is_no_error(own: OwnLab) -> None:
     done = own.stages("--tags", "teardown")
     assert re.findall(r"^own-\d +: .*changed=(\d+)", done.stdout, re.MULTILINE) == ["0", "0", "0"]
+
+
+@pytest.mark.long
+def test_converged_again_they_get_an_experiments_networks_and_nothing_else(own: OwnLab) -> None:
+    own.stages("--tags", "hosts,cluster,workloads")
+    done = own.stages("--tags", "cluster,workloads", "-e", "experiment=networks")
+    assert changes(done.stdout) == {(one.name, "networks") for one in (MEASURED, OTHER)}
+    for one in (MEASURED, OTHER):
+        assert "master socklab1" in one.on("ip", "link", "show", "socklab-vxlan")
+    own.stages("--tags", "teardown")
+    for one in MACHINES:
+        assert "socklab" not in one.on("ip", "-brief", "link")

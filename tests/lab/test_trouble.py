@@ -298,27 +298,3 @@ def test_a_controller_without_privilege_is_refused(lab: Lab) -> None:
         )  # fmt: skip
     assert done.returncode != 0
     assert "Run as root" in done.stdout + done.stderr, done.stdout + done.stderr
-
-
-def test_an_image_that_fails_to_build_names_the_package(lab: Lab) -> None:
-    refused = lab.run("ansible-playbook", "tests/lab/broken_image.yml", check=False)
-    assert refused.returncode != 0
-    assert "no-such-package-socklab" in refused.stdout
-    left = lab.run("podman", "images", "--format", "{{.Repository}}").stdout
-    assert "localhost/socklab/broken" not in left
-
-
-def test_check_mode_on_a_lab_that_is_not_there(lab: Lab, tmp_path: Path) -> None:
-    environment = lab.environment
-    lab.environment = {
-        **environment,
-        "SOCKLAB_ID": "socklab-none",
-        "SOCKLAB_SUBNET": "198.18.65.0/24",
-        "SOCKLAB_STATE": str(tmp_path / "none"),
-    }
-    try:
-        done = lab.playbook("--check")
-    finally:
-        lab.environment = environment
-    assert "does not exist yet" in done.stdout
-    assert "check mode leaves it out" in done.stdout
