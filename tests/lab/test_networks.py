@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from conftest import Lab
-from test_hops import measured, reported
+from test_hops import measured
 from test_trouble import attempts, read_until
 
 
@@ -21,8 +21,7 @@ def networks(lab: Lab) -> None:
 @pytest.mark.usefixtures("networks")
 def test_every_network_of_one_host_carries_both_protocols(lab: Lab) -> None:
     _, runs = measured(lab, "networks")
-    assert len(runs) == 16
-    assert "bridge-9000" in reported(lab, "networks")
+    assert len(runs) == 12
 
 
 @pytest.mark.long
@@ -41,7 +40,7 @@ def test_between_hosts_too_and_the_overlay_is_vxlan(lab: Lab) -> None:
     assert shown["master"] == "socklab1"
     before = lab.on("lab-2", "cat", "/sys/class/net/socklab-vxlan/statistics/tx_packets").stdout
     campaign, runs = measured(lab, "networks-hosts")
-    assert len(runs) == 10
+    assert len(runs) == 5
     after = lab.on("lab-2", "cat", "/sys/class/net/socklab-vxlan/statistics/tx_packets").stdout
     assert int(after) - int(before) > 1000, "what the arm overlay sent went through it"
     (block, *_) = sorted((lab.state / "results/campaigns" / campaign / "blocks").glob("*.jsonl"))
