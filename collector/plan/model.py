@@ -127,6 +127,16 @@ class Block:
     runs: tuple[Run, ...]
 
     @property
+    def ends(self) -> list[str]:
+        """Hosts of the topology."""
+        return [self.host, self.peer] if self.peer else [self.host]
+
+    @property
+    def hosts(self) -> list[str]:
+        """Hosts whose counters belong to the block."""
+        return sorted({*self.ends, self.load_host})
+
+    @property
     def cell(self) -> Cell:
         """What the block holds constant."""
         load = self.load
