@@ -51,15 +51,13 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def program(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The program as a module, for its parts; it imports the standard library alone."""
-    spec = importlib.util.spec_from_file_location("messages", SOURCE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "messages", module)
+def part(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """The program's modules, by name; they import the standard library alone."""
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    spec.loader.exec_module(module)
-    return module
+    monkeypatch.syspath_prepend(SOURCE.parent)
+    yield importlib.import_module
+    for source in SOURCE.parent.glob("*.py"):
+        sys.modules.pop(source.stem, None)
 
 
 @pytest.fixture(params=["unix", "tcp"])
@@ -180,20 +178,26 @@ def test_a_message_far_beyond_the_socket_s_buffer_arrives(tmp_path: Path, form: 
     assert cells[-2]["count"] >= 1
 
 
-def test_a_message_has_the_bytes_that_were_asked_for(program: ModuleType) -> None:
+def test_a_message_has_the_bytes_that_were_asked_for(
+    part: Callable[[str], ModuleType],
+) -> None:
+    formats = part("formats")
     for size in (*range(100, 700), 4096, 100_001):
-        message = program.message_of(size)
+        message = formats.message_of(size)
         assert len(json.dumps(message, separators=(",", ":"))) == size
-        assert message == program.message_of(size)
+        assert message == formats.message_of(size)
         assert len(str(message["sequence"])) == 10
         assert len(message["note"]) < 120  # as many records as fit, and no more than one's padding
-        assert len(program.blob_of(size)) == size
+        assert len(formats.blob_of(size)) == size
 
 
-def test_a_latency_is_merged_to_within_half_a_percent(program: ModuleType) -> None:
-    assert [program.merged(ns) for ns in range(256)] == list(range(256))
+def test_a_latency_is_merged_to_within_half_a_percent(
+    part: Callable[[str], ModuleType],
+) -> None:
+    merged = part("measuring").merged
+    assert [merged(ns) for ns in range(256)] == list(range(256))
     for ns in (*range(256, 70_000), 2**33 - 1, 2**33):
-        assert abs(program.merged(ns) - ns) <= 0.004 * ns
+        assert abs(merged(ns) - ns) <= 0.004 * ns
 
 
 @pytest.mark.parametrize("killed", [signal.SIGKILL, signal.SIGTERM])
@@ -307,28 +311,32 @@ def test_a_wrong_answer_ends_the_run(
 
 
 def test_an_end_that_answers_no_more_is_not_waited_for_for_ever(
-    program: ModuleType,
+    part: Callable[[str], ModuleType],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(program, "PATIENCE_S", 0.5)
+    wire = part("wire")
+    monkeypatch.setattr(wire, "PATIENCE_S", 0.5)
     with serving("none", f"unix:{tmp_path}/socket") as server:
         measure("none", f"unix:{tmp_path}/socket", "--time", "0.01", "--bytes", "100")
         server.send_signal(signal.SIGSTOP)
-        assert program.measure("none", program.Address(f"{tmp_path}/socket"), [100], 0.01) == 1
+        address = wire.Address(f"{tmp_path}/socket")
+        assert part("measuring").measure("none", address, [100], 0.01) == 1
         server.send_signal(signal.SIGCONT)
     assert "did not answer for" in json.loads(capsys.readouterr().out)["text"]
 
 
 def test_nobody_there_is_said_with_what_it_takes(
-    program: ModuleType,
+    part: Callable[[str], ModuleType],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(program, "JOIN_S", 0.05)
-    assert program.measure("none", program.Address(f"{tmp_path}/socket"), [100], 0.01) == 1
+    wire = part("wire")
+    monkeypatch.setattr(wire, "JOIN_S", 0.05)
+    address = wire.Address(f"{tmp_path}/socket")
+    assert part("measuring").measure("none", address, [100], 0.01) == 1
     failed = json.loads(capsys.readouterr().out)
     assert (failed["state"], failed["call"], failed["errno"]) == ("failed", "connect", "ENOENT")
     assert f"messages.py serve FORMAT unix:{tmp_path}/socket" in failed["allow"]
