@@ -71,7 +71,7 @@ def _cache() -> Path:
 
 def _emulated(inventory: Inventory) -> int:
     """Emulated hosts that run on this machine."""
-    return sum(host.container is not None for host in inventory.hosts.values())
+    return sum(host.emulated and host.kind == "virtual" for host in inventory.hosts.values())
 
 
 def _rows(inventory: Inventory) -> list[tuple[str, str, str]]:

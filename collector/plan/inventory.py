@@ -32,10 +32,7 @@ _CPU_LIMIT: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A host of the lab. ``cpus`` are the CPU numbers that the host may use, sorted.
-
-    ``container``: what runs an emulated host on the controller, so that it can be frozen there.
-    """
+    """A host of the lab. ``cpus`` are the CPU numbers that the host may use, sorted."""
 
     name: str
     address: str
@@ -43,7 +40,6 @@ class Host:
     emulated: bool
     arch: str
     cpus: tuple[int, ...]
-    container: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +91,6 @@ _HOST_VARIABLES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "lab_cpus": (_is_cpu_list, "a list of distinct CPU numbers, such as [0, 1]"),
     "lab_id": (lambda value: isinstance(value, str) and is_label(value), "an RFC 1123 label"),
     "lab_state": (_is_state, "an absolute path"),
-}
-_OPTIONAL: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
-    "lab_container": (
-        lambda value: isinstance(value, str) and is_label(value),
-        "the name of a container, an RFC 1123 label",
-    ),
 }
 
 
@@ -170,10 +160,8 @@ class _Reading:
     def host(self, name: str) -> Host | None:
         variables = self.hostvars.get(name, {})
         sound = True
-        for variable, (check, expected) in {**_HOST_VARIABLES, **_OPTIONAL}.items():
+        for variable, (check, expected) in _HOST_VARIABLES.items():
             place = f"host {name}: {variable}"
-            if variable not in variables and variable in _OPTIONAL:
-                continue
             if variable not in variables:
                 self.complain(place, f"missing; expected {expected}")
                 sound = False
@@ -189,7 +177,6 @@ class _Reading:
             emulated=variables["lab_emulated"],
             arch=variables["lab_arch"],
             cpus=tuple(sorted(variables["lab_cpus"])),
-            container=variables.get("lab_container"),
         )
 
     def common(self, variable: str, names: Sequence[str]) -> str:

@@ -111,7 +111,6 @@ def inventory() -> dict[str, object]:
             "lab_cpus": list(range(EMULATED_CPUS)),
             "lab_kind": "virtual",
             "lab_emulated": True,
-            "lab_container": f"{lab}-{name}",
             "lab_arch": other,
             "lab_containers_subnet": f"198.19.{number}.0/24",
             # Its python takes seconds to start, and more while others are busy.

@@ -36,7 +36,7 @@ def inventory(**settings: str) -> Inventory:
 def test_every_host_is_of_this_machine_unless_another_architecture_is_asked_for() -> None:
     read = inventory()
     assert sorted(read.hosts) == ["lab-1", "lab-2", "lab-3"]
-    assert not any(host.emulated or host.container for host in read.hosts.values())
+    assert not any(host.emulated for host in read.hosts.values())
 
 
 def test_another_architecture_is_one_emulated_host_more() -> None:
@@ -44,7 +44,6 @@ def test_another_architecture_is_one_emulated_host_more() -> None:
     guest = read.hosts[NAME]
     assert guest.emulated
     assert guest.arch == OTHER
-    assert guest.container == f"mine-{NAME}"
     assert read.groups[f"arch_{OTHER}"] == (NAME,)
     assert NAME in read.groups["clients"]
     assert NAME in read.groups["peers"]
