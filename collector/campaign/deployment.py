@@ -240,7 +240,7 @@ class Deployer:
     def _wait_ready(self, binding: Mapping[str, Any], runner: Remote, limit_s: float) -> int | None:
         """Wait for the right answer; its size in bytes, None if it is asked from within."""
         if binding["endpoint"] is not None:
-            what = {"url": binding["endpoint"]}
+            what = {"url": binding["endpoint"], "services": binding["variables"].get("services")}
         else:
             what = {"container": binding["containers"][LOAD]["id"]}
         answer = runner.ask("probe", wait_s=limit_s + 10, limit_s=limit_s, **what)

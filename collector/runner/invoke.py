@@ -25,6 +25,7 @@ from collector.runner.link import Link
 
 PR_SET_PDEATHSIG: Final = 1
 OUTPUT_LIMIT: Final = 64 * 1024 * 1024
+END_S: Final = 2.0
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -59,8 +60,8 @@ def invoke(
     """Run one invocation and return its record (docs/contracts.md, Block file).
 
     ``order``: argv, env, files (role to name) with ``{dir}`` and ``{lib}`` placeholders, and
-    ``limit_s``, after which the tool is killed. Raises ``Lapsed`` if the controller goes away; the
-    tool is killed then too.
+    ``limit_s``, after which the tool is ended. Raises ``Lapsed`` if the controller goes away; the
+    tool is ended then too.
     """
     with tempfile.TemporaryDirectory(prefix="socklab-run-") as scratch:
 
@@ -82,13 +83,14 @@ def invoke(
             preexec_fn=_die_with_parent,  # noqa: PLW1509 (single-threaded program)
         )
         try:
-            outputs = _collect(link, child, began_ns + int(order["limit_s"] * 1e9))
+            stdout, stderr, whole = _collect(link, child, began_ns + int(order["limit_s"] * 1e9))
         finally:
-            if child.returncode is None:
-                _kill(child)
+            _end(child)
         _, status, usage = os.wait4(child.pid, 0)
         ended_ns, ended_wall_ns = time.monotonic_ns(), time.time_ns()
         child.returncode = os.waitstatus_to_exitcode(status)
+        if not whole and child.returncode == 0:
+            child.returncode = -signal.SIGTERM  # it ended in good order, but not by itself
         files = {}
         for role, name in order["files"].items():
             path = Path(scratch, name)
@@ -97,8 +99,8 @@ def invoke(
     return {
         "argv": argv,
         "exit_code": child.returncode,
-        **text_or_base64("stdout", outputs[0]),
-        **text_or_base64("stderr", outputs[1]),
+        **text_or_base64("stdout", stdout),
+        **text_or_base64("stderr", stderr),
         "started_monotonic_ns": began_ns,
         "ended_monotonic_ns": ended_ns,
         "started_wall_ns": wall_ns,
@@ -109,14 +111,36 @@ def invoke(
     }
 
 
-def _kill(child: subprocess.Popen[bytes]) -> None:
-    # What was started through sudo is not ours to kill; it is bounded in the container it runs in.
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a tool, and what it has started, if it still runs.
+
+    It is told first: shared memory and queues of a host are for the tool alone to remove.
+    """
+    _signal(child, signal.SIGTERM)
+    assert child.stdout is not None  # noqa: S101 (told to mypy: both are pipes)
+    assert child.stderr is not None  # noqa: S101
+    deadline = time.monotonic() + END_S
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ)
+        while (left := deadline - time.monotonic()) > 0:
+            # Closed: of the whole group none is left.
+            if selector.select(left) and not os.read(child.stdout.fileno(), 1 << 16):
+                break
+    _signal(child, signal.SIGKILL)
+    child.stdout.close()
+    child.stderr.close()
+
+
+def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    # What was started through sudo is not ours to end; it is bounded in the container it runs in.
     with suppress(PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
+        os.killpg(child.pid, number)
 
 
-def _collect(link: Link, child: subprocess.Popen[bytes], deadline_ns: int) -> tuple[bytes, bytes]:
-    """Read both outputs until the tool closes them; kill it when its time is over."""
+def _collect(
+    link: Link, child: subprocess.Popen[bytes], deadline_ns: int
+) -> tuple[bytes, bytes, bool]:
+    """Read both outputs until the tool closes them; the third: it did before its time was over."""
     assert child.stdout is not None  # noqa: S101 (told to mypy: both are pipes)
     assert child.stderr is not None  # noqa: S101
     pipes = {child.stdout.fileno(): bytearray(), child.stderr.fileno(): bytearray()}
@@ -128,7 +152,6 @@ def _collect(link: Link, child: subprocess.Popen[bytes], deadline_ns: int) -> tu
         while waiting:
             left = (deadline_ns - time.monotonic_ns()) / 1e9
             if left <= 0 or sum(map(len, pipes.values())) > OUTPUT_LIMIT:
-                _kill(child)
                 break
             for key, _ in selector.select(min(left, link.remaining_s())):
                 if key.fd == link.source:
@@ -140,6 +163,4 @@ def _collect(link: Link, child: subprocess.Popen[bytes], deadline_ns: int) -> tu
                     selector.unregister(key.fd)
                     waiting.discard(key.fd)
     stdout, stderr = (bytes(data) for data in pipes.values())
-    child.stdout.close()
-    child.stderr.close()
-    return stdout, stderr
+    return stdout, stderr, not waiting

@@ -34,8 +34,11 @@ def fetch(url: str, timeout_s: float) -> tuple[int, bytes]:
         connection.close()
 
 
-def wrong(status: int, body: bytes) -> str | None:
-    """Say what is wrong with the answer; None if it is the application's own."""
+def wrong(status: int, body: bytes, services: int | None) -> str | None:
+    """Say what is wrong with the answer; None if it is the application's own.
+
+    ``services``: how many of a chain have to be in it, where it is one.
+    """
     if status != 200:
         return f"status {status}"
     try:
@@ -44,11 +47,14 @@ def wrong(status: int, body: bytes) -> str | None:
         return f"no JSON: {body[:80]!r}"
     if not isinstance(answer, dict) or answer.get("hello") != "world":
         return f"another application: {body[:80]!r}"
-    missing = {"utcnow", "random"} - set(answer)
-    return f"without {', '.join(sorted(missing))}" if missing else None
+    if missing := {"utcnow", "random"} - set(answer):
+        return f"without {', '.join(sorted(missing))}"
+    if services is not None and (found := answer.get("services")) != services:
+        return f"of a chain of {found!r} services, not {services}"
+    return None
 
 
-def probe(link: Link, url: str, limit_s: float) -> dict[str, Any]:
+def probe(link: Link, url: str, services: int | None, limit_s: float) -> dict[str, Any]:
     """Wait for the right answer to ``url``: ``{"ready": bool, "reason", "body_bytes"}``."""
 
     def try_once() -> tuple[str | None, int | None]:
@@ -56,7 +62,7 @@ def probe(link: Link, url: str, limit_s: float) -> dict[str, Any]:
             status, body = fetch(url, 2.0)
         except (OSError, http.client.HTTPException) as error:
             return f"{type(error).__name__}: {error}", None
-        return wrong(status, body), len(body)
+        return wrong(status, body, services), len(body)
 
     return _until_ready(link, limit_s, try_once)
 

@@ -187,6 +187,11 @@ def test_without_a_network_a_unix_socket_of_the_same_kind_stands_for_it() -> Non
         ({"network": "host", "port": 80}, "The port must be 12000"),
         ({"network": "none", **PEER}, "The networks none and bridge are within one host: no peer."),
         ({"network": "bridge", **PEER}, "The networks none and bridge are within one host"),
+        (
+            {"network": "overlay", "mtu": 9000, **PEER},
+            "An mtu is the bridge's, and a published port's",
+        ),
+        ({"network": "host", "mtu": 65535}, "An mtu is the bridge's, and a published port's"),
     ],
 )
 def test_other_values_are_refused(variables: dict[str, object], message: str) -> None:

@@ -193,6 +193,37 @@ def test_garbage_is_no_answer(start: Start, tmp_path: Path) -> None:
     assert (status, text[:40]) == (502, "not a service's answer: b'<!DOCTYPE HTML")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"hello": "world", "services": "x"}',
+        b'{"hello": "world", "services": null}',
+        b'{"hello": "world", "services": 1, "records": []}',
+        b"[" * 100_000,
+        b'"world"',
+    ],
+)
+def test_garbage_of_nearly_the_right_shape_is_no_answer(start: Start, body: bytes) -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            found = get(start(f"http://127.0.0.1:{server.server_port}/"), 502)
+        finally:
+            server.shutdown()
+    assert found[0] == 502
+    assert found[1].startswith("not a service's answer: b'")
+
+
 def test_a_service_that_fails_is_asked_again_where_that_is_wanted(start: Start) -> None:
     last = start(FAILING="0.5")
     once, again = start(last), start(last, RETRIES="20")

@@ -162,12 +162,22 @@ def test_a_large_file_lies_beside_the_block_under_its_hash(program: Program) -> 
     assert (program.blocks / blob).stat().st_size == 2_000_000
 
 
-def test_a_tool_that_never_ends_is_killed_at_its_limit(program: Program) -> None:
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("sleep 600", -signal.SIGTERM),
+        ("trap '' TERM; sleep 600", -signal.SIGKILL),
+        ("trap 'exit 0' TERM; sleep 600 & wait", -signal.SIGTERM),
+    ],
+)
+def test_a_tool_that_never_ends_is_ended_at_its_limit(
+    program: Program, command: str, code: int
+) -> None:
     ready(program)
-    answer = drive(program, block("sleep 600", limit_s=0.5))
+    answer = drive(program, block(command, limit_s=0.5))
     path = program.blocks / answer["sealed"]["name"]
     (run,) = [body for _, body in read_lines(path) if body["type"] == "run"]
-    assert run["measure"]["exit_code"] == -signal.SIGKILL
+    assert run["measure"]["exit_code"] == code
 
 
 def running(marker: str) -> bool:
@@ -202,6 +212,27 @@ def test_the_tool_dies_with_its_runner(program: Program, how: str) -> None:
     while running(marker) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not running(marker)
+
+
+def test_a_tool_removes_what_it_made_when_the_controller_goes(
+    program: Program, tmp_path: Path
+) -> None:
+    """As ipc does with its queues and shared memory, which are nobody's when it is killed."""
+    ready(program)
+    made = tmp_path / "made"
+    tidy = f"trap 'sleep 0.2; rm {made}; exit' TERM; touch {made}; sleep 600 & wait"
+    program.post(**block(tidy, limit_s=600))
+    while program.receive()["event"] != "snapshot":
+        pass
+    program.post(do="snapshots", run="ab" * 8, snapshots={})
+    deadline = time.monotonic() + 10
+    while not made.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert made.exists()
+    assert program.process.stdin is not None
+    program.process.stdin.close()
+    assert program.process.wait(10) == 3
+    assert not made.exists()
 
 
 def test_what_an_arm_grew_to_is_in_the_block(program: Program) -> None:
@@ -468,11 +499,19 @@ def test_context_switches_are_those_of_every_thread(
         (200, b'{"hello": "you"}', "another application"),
         (200, b'{"hello": "world", "utcnow": ""}', "without random"),
         (200, b'{"hello": "world", "utcnow": "", "random": 1}', None),
+        (200, b'{"hello": "world", "utcnow": "", "random": 1, "services": 2}', None),
     ],
 )
 def test_the_right_answer(status: int, body: bytes, said: str | None) -> None:
-    found = probe.wrong(status, body)
+    found = probe.wrong(status, body, None)
     assert found is None if said is None else said in str(found)
+
+
+@pytest.mark.parametrize("found", ["4", "true", '"8"', "null"])
+def test_an_answer_of_a_chain_of_another_length_is_not_the_right_one(found: str) -> None:
+    body = f'{{"hello": "world", "utcnow": "", "random": 1, "services": {found}}}'.encode()
+    assert probe.wrong(200, body.replace(found.encode(), b"8"), 8) is None
+    assert probe.wrong(200, body, 8) == f"of a chain of {json.loads(found)!r} services, not 8"
 
 
 def test_a_program_that_makes_its_input_blocking_leaves_the_link_alone() -> None:

@@ -57,11 +57,16 @@ def decode(data: bytes) -> dict:
     """Read the answer of a service; raises NoAnswerError for anything else."""
     try:
         body = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
-    if not isinstance(body, dict) or body.get("hello") != "world":
+    if not isinstance(body, dict) or body.get("hello") != "world" or not counts(body):
         raise NoAnswerError(f"not a service's answer: {data[:REASON_LIMIT]!r}")
     return body
+
+
+def counts(body: dict) -> bool:
+    """Whether what services add to can be added to."""
+    return all(isinstance(body.get(name, 0), int) for name in ("services", "records"))
 
 
 async def answered(session: aiohttp.ClientSession) -> dict:
