@@ -55,6 +55,15 @@ def block_name(block: int, attempt: int) -> str:
     return f"b{block:04d}-a{attempt}"
 
 
+def sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` last over a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _digest(previous: str, body: bytes) -> str:
     return hashlib.sha256(previous.encode() + body).hexdigest()
 
@@ -108,11 +117,7 @@ class BlockWriter:
         os.close(self._fd)
         self._fd = -1
         self._part.rename(self._final)
-        folder = os.open(self._final.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self._final.parent)
         return self._final
 
 

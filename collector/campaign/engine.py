@@ -248,8 +248,9 @@ class Engine:
         """Whether some arm goes through sidecars: its job has them, and its path says so."""
         return any(
             SIDECAR in (self._root / arm.job).read_text()
-            and MESH in str(arm.variables.get("path", MESH))
+            and MESH in str({**arm.variables, **variant}.get("path", MESH))
             for arm in self.plan.arms.values()
+            for variant in self.plan.variants.values()
             if arm.job
         )
 

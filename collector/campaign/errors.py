@@ -33,6 +33,10 @@ class BlockFailed(CampaignError):  # noqa: N818 (an outcome of a block, handled 
     """An attempt at a block came to nothing; the block can be redone."""
 
 
+class Declined(BlockFailed):
+    """A host's program says that it cannot do what it was asked."""
+
+
 class NoRoom(BlockFailed):
     """No room: on a host's disk, for what a job asks, within its memory limit. No attempt helps."""
 

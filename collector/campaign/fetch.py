@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from paramiko import SFTPClient, SSHException
 
-from collector.blockfile import BLOB_NAME, BlockFileError, block_name, read_lines
+from collector.blockfile import BLOB_NAME, BlockFileError, block_name, read_lines, sync_folder
 from collector.campaign.errors import BlockFailed, NotFetched, NotReadyError
 from collector.campaign.folder import Campaign
 from collector.campaign.remote import REMOTE_BLOCKS, Remote, fetch_file
@@ -116,6 +116,7 @@ def _bring(
             _verify(draft, campaign.plan.campaign, block, attempt)
         draft.chmod(0o440)
         draft.rename(campaign.blocks / one)
+    sync_folder(campaign.blocks)  # the host forgets its copy next
     return campaign.blocks / f"{name}.jsonl"
 
 

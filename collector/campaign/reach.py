@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from collector.campaign.cluster import Cluster
 from collector.campaign.deployment import Deployer, Order, Place
-from collector.campaign.errors import BlockFailed, NotReadyError
+from collector.campaign.errors import Declined, NotReadyError
 from collector.campaign.folder import Campaign
 from collector.campaign.guests import Guests
 from collector.campaign.preflight import Preflight
@@ -57,7 +57,7 @@ class Reach:
         name, *words = order.program
         try:
             program = self._tool(block.host, f"{PROGRAMS}/{name}")
-        except BlockFailed:
+        except Declined:
             raise NotReadyError(
                 f"{block.host} has no program {name}: ansible-playbook lab.yml --tags workloads"
             ) from None

@@ -19,7 +19,7 @@ from typing import Any, Final
 import fabric
 import paramiko
 
-from collector.campaign.errors import BlockFailed, NoRoom, NotReadyError
+from collector.campaign.errors import BlockFailed, Declined, NoRoom, NotReadyError
 from collector.plan.inventory import Host
 
 USER: Final = "socklab"
@@ -157,7 +157,7 @@ class Remote:
     def receive(self, limit_s: float) -> dict[str, Any]:
         """Wait for one message; ``BlockFailed`` on silence, on an end, or on ``failed``.
 
-        ``NoRoom`` where a full disk is why.
+        ``Declined`` is the last, or ``NoRoom`` where a full disk is why.
         """
         deadline = time.monotonic() + limit_s
         while b"\n" not in self._pending:
@@ -175,7 +175,7 @@ class Remote:
         line, _, self._pending = self._pending.partition(b"\n")
         message: dict[str, Any] = json.loads(line)
         if message["event"] == "failed":
-            kind = NoRoom if message["full"] else BlockFailed
+            kind = NoRoom if message["full"] else Declined
             raise kind(f"{self.host.name}: {message['reason']}")
         return message
 

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
-from collector.blockfile import BLOB_NAME, BLOCK_NAME, BlockFileError, read_lines
-from collector.dataset.durable import TEMPORARY, chunks, sha256_of, sync_folder
+from collector.blockfile import BLOB_NAME, BLOCK_NAME, BlockFileError, read_lines, sync_folder
+from collector.dataset.durable import TEMPORARY, chunks, sha256_of
 from collector.dataset.errors import DatasetError
 from collector.dataset.fields import FieldError, mapping, text, whole
 from collector.dataset.output import BLOB_CAP

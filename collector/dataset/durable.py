@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from collector.blockfile import sync_folder
+
 TEMPORARY: Final = ".writing"
 _CHUNK: Final = 1024 * 1024
 
@@ -34,15 +36,6 @@ def write_whole(path: Path, data: bytes | memoryview) -> None:
             beside.unlink()
         raise
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` last over a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def chunks(path: Path) -> Iterator[bytes]:

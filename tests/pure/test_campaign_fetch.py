@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import MagicMock
@@ -12,11 +13,12 @@ from unittest.mock import MagicMock
 import pytest
 from blockfiles import Body
 from blockfiles import Campaign as Made
+from test_campaign_ready import plan_with
 
 from collector.campaign import fetch
 from collector.campaign.errors import NotFetched, NotReadyError
 from collector.campaign.fetch import failed_runs
-from collector.campaign.folder import Campaign
+from collector.campaign.folder import Campaign, create
 from collector.plan.plan import Plan
 
 
@@ -43,6 +45,26 @@ def test_a_full_disk_here_is_not_blamed_on_the_load_host(
     runner.host.name = "lab-1"
     with pytest.raises(expected, match=said):
         fetch.fetch_block(Campaign(tmp_path, cast(Plan, None)), runner, MagicMock(), 1, [])
+
+
+def test_only_what_is_missing_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    campaign = create(tmp_path, plan_with())
+    here, lost, away, *_ = names = [f"b{block.block:04d}-a1" for block in campaign.plan.blocks]
+    for block in campaign.plan.blocks[:3]:
+        campaign.begin(block.block, 1)
+    (campaign.blocks / f"{here}.jsonl").write_bytes(b"")
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(fetch, "_sftp", lambda _: nullcontext())
+    monkeypatch.setattr(
+        fetch, "_bring", lambda _, __, block, attempt, ___: asked.append((block.block, attempt))
+    )
+    runner = MagicMock()
+    runner.host.name = campaign.plan.blocks[0].load_host
+    held: dict[str, list[str]] = {name: [] for name in [*names, "b0099-a1"]}
+    del held[lost]  # begun, and never sealed
+    runner.ask.return_value = {"held": held}
+    assert fetch.fetch_left(campaign, runner) == [away]
+    assert asked == [(campaign.plan.blocks[2].block, 1)]
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from collector.campaign.commands import VAR_FILES, images_used, read_images, refuse_unbuilt
+from collector.campaign.deployment import Order
 from collector.campaign.engine import Engine, refuse_clock
-from collector.campaign.errors import BlockFailed, NoRoom, NotReadyError, UsageError
+from collector.campaign.errors import (
+    BlockFailed,
+    CampaignError,
+    Declined,
+    NoRoom,
+    NotReadyError,
+    UsageError,
+)  # fmt: skip
 from collector.campaign.folder import can_go_on, create
+from collector.campaign.reach import Reach
 from collector.plan.experiment import parse_experiment
 from collector.plan.inventory import parse_inventory
 from collector.plan.plan import Plan, make_plan
@@ -81,6 +91,42 @@ def test_no_room_is_final_where_nothing_of_ours_may_yet_give_some_back(
     engine = Engine.__new__(Engine)
     engine._cluster = Jobs(left)  # type: ignore[assignment]
     assert engine._is_final(error) is final
+
+
+@pytest.mark.parametrize(
+    ("path", "variants", "meshed"),
+    [
+        ("mesh", [{}], True), ("unix", [{}], False), (None, [{}], True),
+        (None, [{"path": "unix"}, {"path": "tcp-loopback"}], False),
+        (None, [{"path": "unix"}, {"path": "mesh"}], True),
+    ],
+)  # fmt: skip
+def test_a_path_that_is_crossed_says_too_whether_it_leads_through_sidecars(
+    path: str | None, variants: list[dict[str, str]], meshed: bool
+) -> None:
+    arm = Mock(job="jobs/chain.nomad.hcl", variables={"path": path} if path else {})
+    engine = Engine.__new__(Engine)
+    engine._root = Path(__file__).parents[2]
+    engine.plan = Mock(arms={"a": arm}, variants=dict(enumerate(variants)))
+    assert engine._meshed() is meshed
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (Declined("lab-2: no such file"), NotReadyError),
+        (BlockFailed("lab-2: the program ended: channel closed"), BlockFailed),
+    ],
+)
+def test_a_program_that_is_missing_is_told_from_a_host_that_is_away(
+    error: BlockFailed, expected: type[Exception]
+) -> None:
+    runner = Mock(ask=Mock(side_effect=error))
+    reach = Reach(*[Mock()] * 8, runners={"lab-2": runner})
+    order = Order("a/a", "a", "a", None, {}, ("ipc", "measure"))
+    with pytest.raises(CampaignError) as raised:
+        reach.program(Mock(host="lab-2"), order, "sl-a")
+    assert type(raised.value) is expected
 
 
 @pytest.mark.parametrize(
