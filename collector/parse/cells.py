@@ -4,7 +4,8 @@ The first line opens, the last one ends; between them is a line for each cell, a
 modes without one, a size (``ipc`` and ``serialisation`` show samples). A latency holds the
 program's own reading of the clock, ``clock_ns``, which is taken from it here. Where what was to be
 measured is not there, there are no cells, and the record's ``unavailable`` says why: that is an
-answer, and no zero.
+answer, and no zero. Where every cell is too large, nothing was counted and for no time. Of a cell
+in which nothing arrived the loss is known, and no rate.
 
 Refused: another version, a line that is not the program's, a cell that failed, a cell twice, and
 an output that does not end.
@@ -16,7 +17,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from collector.parse.histogram import summarise
 from collector.parse.record import Cell, ParseError, Record
@@ -30,6 +31,7 @@ _PERCENTS: Final = (50, 90, 99)
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _COUNTED: Final = ("count", "lost", "ns", "cpu_ns", "switches")
 _TIMED: Final = ("least_ns", "most_ns", "histogram")
+_Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Program:
 
     ``one_way``: modes that have no latencies, and a transfer; ``sizeless``: modes without a size.
     ``limited``: a cell may be too large for the mechanism. ``wired``: a measured cell says how many
-    bytes a message is on the wire.
+    bytes a message is on the wire. ``opening``: pairs of sizes that the first line may have, too.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Program:
     sizeless: tuple[str, ...] = ()
     limited: bool = False
     wired: bool = False
+    opening: tuple[str, ...] = ()
 
     @property
     def mark(self) -> str:
@@ -95,7 +98,10 @@ def read_cells(program: Program, text: str) -> Record:
         return Record(tool=name, tool_version=version, unavailable=_trouble(first))
     if first.get("state") == "failed":
         raise ParseError(1, f"failed: {_trouble(first)}")
-    _keys(first, (name, "mechanism", "state", "clock_ns"), 1)
+    also = [key for key in program.opening if key in first]
+    _keys(first, (name, "mechanism", "state", "clock_ns", *also), 1)
+    for key in also:
+        _pair(first, key, 1, least=1)
     clock_ns = _whole(first, "clock_ns", 1)
     cells: list[Cell] = []
     for number, line in enumerate(lines[1:], 2):
@@ -117,10 +123,16 @@ def _record(name: str, version: str, cells: tuple[Cell, ...]) -> Record:
         tool=name,
         tool_version=version,
         connections=1,
-        duration_s=sum(cell.duration_s or 0.0 for cell in measured),
-        requests=sum(cell.count or 0 for cell in measured),
+        duration_s=_total([cell.duration_s for cell in measured]),
+        requests=_total([cell.count for cell in measured]),
         cells=cells,
     )
+
+
+def _total(values: Sequence[_Number | None]) -> _Number | None:
+    """The sum; None where there is nothing to add up, or one is not known."""
+    known = [value for value in values if value is not None]
+    return sum(known[1:], known[0]) if known and len(known) == len(values) else None
 
 
 def _wrong(line: int, what: str, value: object) -> ParseError:
@@ -156,12 +168,12 @@ def _whole(body: Mapping[str, Any], name: str, line: int, least: int = 0) -> int
     return value
 
 
-def _pair(body: Mapping[str, Any], name: str, line: int) -> tuple[int, int]:
+def _pair(body: Mapping[str, Any], name: str, line: int, least: int = 0) -> tuple[int, int]:
     value = body[name]
     if not isinstance(value, list) or len(value) != 2:
         raise _wrong(line, f"'{name}' has two numbers, measuring end and serving end", value)
     both = dict(zip(("measuring", "serving"), value, strict=True))
-    return _whole(both, "measuring", line), _whole(both, "serving", line)
+    return _whole(both, "measuring", line, least), _whole(both, "serving", line, least)
 
 
 def _trouble(body: Mapping[str, Any]) -> str:
@@ -202,15 +214,19 @@ def _cell(program: Program, body: dict[str, Any], line: int, clock_ns: int) -> C
 def _measured(program: Program, body: dict[str, Any], line: int, clock_ns: int) -> Cell:
     mode = body["mode"]
     size: int | None = body.get("bytes")
-    count, duration_s = _whole(body, "count", line, 1), _whole(body, "ns", line, 1) / 1e9
+    lost = _whole(body, "lost", line)
+    # The end that receives has no time of what never came, nor of a single message.
+    least = 0 if lost else 1
+    count, ns = _whole(body, "count", line, least), _whole(body, "ns", line, least)
     cpu, switches = _pair(body, "cpu_ns", line), _pair(body, "switches", line)
-    rate = count / duration_s
+    duration_s = ns / 1e9 if ns else None
+    rate = count / duration_s if count and duration_s else None
     cell = Cell(
         mode=mode,
         message_bytes=size,
         state="measured",
         count=count,
-        lost=_whole(body, "lost", line),
+        lost=lost,
         duration_s=duration_s,
         rate_per_s=rate,
         wire_bytes=_whole(body, "wire_bytes", line, 1) if program.wired else None,
@@ -220,7 +236,7 @@ def _measured(program: Program, body: dict[str, Any], line: int, clock_ns: int) 
         switches_serving=switches[1],
     )
     if mode in program.one_way and size is not None:
-        return replace(cell, transfer_bytes_per_s=rate * size)
+        return replace(cell, transfer_bytes_per_s=None if rate is None else rate * size)
     return _with_latencies(cell, body, line, clock_ns)
 
 
@@ -228,6 +244,8 @@ def _with_latencies(cell: Cell, body: dict[str, Any], line: int, clock_ns: int) 
     values, counts = _histogram(body, line, clock_ns)
     if sum(counts) != cell.count:
         raise _wrong(line, f"the histogram has {cell.count} samples", sum(counts))
+    if not counts:
+        return replace(cell, clock_s=clock_ns / 1e9)
     found = summarise(values, counts, _PERCENTS)
     # It takes millionths of a second; these are billionths.
     mean, *quantiles = [

@@ -15,9 +15,10 @@ The first line opens, the last one ends; between them is a line for each cell, a
 >>> latency.latency_min_s, throughput.rate_per_s, connect.state
 (4.98e-06, 500000.0, 'not_applicable')
 
-A latency is a round trip, from which the program's own reading of the clock was taken
-(``clock_s``). Where the kernel forbids the mechanism there are no cells, and the record's
-``unavailable`` says why. ``cells`` has what is refused.
+Of pipes the first line may say ``"pipe_bytes":[65536,65536]``: what the one to the serving end
+holds, and the one from it. A latency is a round trip, from which the program's own reading of the
+clock was taken (``clock_s``). Where the kernel forbids the mechanism there are no cells, and the
+record's ``unavailable`` says why. ``cells`` has what is refused.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ PROGRAM: Final = Program(
     one_way=("throughput",),
     sizeless=("connect",),
     limited=True,
+    opening=("pipe_bytes",),
 )
 MARK: Final = PROGRAM.mark
 

@@ -109,16 +109,25 @@ def test_confinement_is_the_engines_own_unless_it_is_taken_away() -> None:
             assert task["Config"]["security_opt"] == expected
 
 
-def test_a_user_namespace_is_around_the_program_at_both_ends_and_differs_in_nothing_else() -> None:
-    def made(confinement: str) -> str:
-        return json.dumps(render("pipe", cpus="same", confinement=confinement))
+def test_both_ends_are_asked_for_a_user_namespace_and_differ_in_nothing_else() -> None:
+    def made(where: str, confinement: str) -> str:
+        return json.dumps(render("pipe", where, cpus="same", confinement=confinement))
 
-    around = "/usr/bin/unshare --user --map-current-user"
-    within = made("user-namespace")
-    arguments = ", ".join(f'"{word}"' for word in around.split())
-    assert within.count(f"{around} ipc measure") == within.count(arguments) == 1
-    without = within.replace(f"{around} ", "").replace(f"{arguments}, ", "")
-    assert without == made("unconfined")
+    for where, served in (("two", 1), ("one", 0)):
+        within = made(where, "user-namespace")
+        assert within.count("exec /usr/bin/taskset -c 0 ipc measure pipe --user-namespace ") == 1
+        assert within.count('"serve", "--user-namespace", ') == served
+        without = within.replace(" --user-namespace", "").replace('"--user-namespace", ', "")
+        assert without == made(where, "unconfined")
+
+
+def test_an_end_that_says_what_it_lacks_is_ready() -> None:
+    """Else a host without user namespaces would have no deployment, and no run to say why."""
+    for where in ("one", "two"):
+        ready = scripts(render("pipe", where, confinement="user-namespace"))["local/ready"]
+        for code, expected in ((0, 0), (3, 0), (1, 1), (2, 1)):
+            shell = ["sh", "-c", f"ipc() {{ return {code}; }}; {ready}"]
+            assert subprocess.run(shell, check=False).returncode == expected, (where, code)
 
 
 @pytest.mark.parametrize("sizes", ["64;reboot", "64,", ",64", "64 128", "$(id)"])

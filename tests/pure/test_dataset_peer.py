@@ -332,6 +332,21 @@ def test_a_run_of_several_cells_has_a_row_for_each(tmp_path: Path) -> None:
         assert block_tables(rows)[table].num_rows == len(getattr(rows, table))
 
 
+def test_a_run_of_messages_that_are_all_too_large_is_good_and_has_no_figure(tmp_path: Path) -> None:
+    row = with_ipc(tmp_path, "too_large").runs[0]
+    assert (row["state"], row["reasons"]) == ("good", None)
+    assert row["requests"] is row["duration_s"] is None
+
+
+def test_what_was_lost_is_in_the_dataset_and_does_not_shorten_the_run(tmp_path: Path) -> None:
+    rows = with_ipc(tmp_path, "udp_lost")
+    row = rows.runs[0]
+    assert (row["state"], row["reasons"], row["duration_s"]) == ("good", None, None)
+    cells = [one for one in rows.cells if one["run"] == row["run"]]
+    assert [(one["count"], one["lost"]) for one in cells] == [(0, 1), (98853, 124155), (0, 192848)]
+    assert block_tables(rows)["cells"].num_rows == len(rows.cells)
+
+
 def test_a_forbidden_mechanism_is_invalid_with_its_reason_and_no_figure(tmp_path: Path) -> None:
     rows = with_ipc(tmp_path, "unavailable", exit_code=3)
     row = rows.runs[0]

@@ -6,6 +6,7 @@ Each test runs with the program as it ships and with one that stops at the first
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -19,6 +20,8 @@ from typing import Any, Final
 
 import pytest
 
+from collector.parse.ipc import parse_ipc
+
 SOURCES: Final = sorted((Path(__file__).parents[2] / "workloads" / "ipc").glob("*.c"))
 STRICT: Final = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror")
 SANITIZE: Final = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -29,6 +32,26 @@ MECHANISMS: Final = (
     "unix-datagram", "unix-abstract", "socketpair", "tcp", "udp", "vsock",
 )  # fmt: skip
 CONNECTING: Final = {"unix-stream", "unix-seqpacket", "unix-abstract", "tcp", "vsock"}
+OWN: Final = ("--user-namespace",)
+# Either is of the namespace that it is asked in, and of nothing else of the machine.
+NOWHERE: Final = {
+    "none are left": (
+        ("unshare", "--user", "--map-root-user", "sh", "-c",
+         'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"', "sh"), "ENOSPC",
+    ),
+    "a user that is nobody": (("unshare", "--user"), "EPERM"),
+}  # fmt: skip
+INTERRUPTED: Final = """
+#include <errno.h>
+#include <fcntl.h>
+int __real_posix_fallocate(int, off_t, off_t);
+int __wrap_posix_fallocate(int fd, off_t from, off_t bytes);
+int __wrap_posix_fallocate(int fd, off_t from, off_t bytes)
+{
+    static int calls;
+    return calls++ ? __real_posix_fallocate(fd, from, bytes) : EINTR;
+}
+"""
 SOME: Final = ("--time", "0.06", "--latency", "64", "--throughput", "1,4096")
 
 
@@ -82,9 +105,11 @@ def assert_tidy(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def serving(program: Path, place: Path | str, *within: str) -> Iterator[subprocess.Popen[str]]:
+def serving(
+    program: Path, place: Path | str, *within: str, options: tuple[str, ...] = ()
+) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [*within, program, "serve", place], stderr=subprocess.PIPE, text=True
+        [*within, program, "serve", *options, place], stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             yield process
@@ -317,6 +342,7 @@ def test_a_measuring_end_waits_for_the_serving_one(program: Path, tmp_path: Path
         (("measure", "tcp", "tcp:127.0.0.1:65535", "--latency", "1"), "a port from 1 to 65534"),
         (("measure", "tcp", "tcp:127.0.0.1:7000", "--fork", "--latency", "1"), "a directory"),
         (("serve", "tcp:127.0.0.1"), "expected tcp:ADDRESS:PORT"),
+        (("serve", "--user-name", "/tmp"), "serve [--user-namespace] PLACE"),
     ],
 )
 def test_bad_arguments_are_refused(program: Path, arguments: tuple[str, ...], said: str) -> None:
@@ -346,11 +372,129 @@ def test_a_path_that_is_too_long_for_a_socket_is_reported(program: Path, tmp_pat
     assert "at most 107" in only["text"]
 
 
-def test_a_cpu_that_is_not_there_is_refused_with_its_errno(program: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("cpus", "refused"), [("1000,0", "1000"), ("0,1000", "1000"), ("1001,1000", "1001")]
+)
+def test_a_cpu_that_is_not_there_is_named_with_its_errno_at_either_end(
+    program: Path, tmp_path: Path, cpus: str, refused: str
+) -> None:
     (only,) = measure(
-        program, "pipe", str(tmp_path), "--fork", "--cpus", "1000,0", "--latency", "1", code=3
+        program, "pipe", str(tmp_path), "--fork", "--cpus", cpus, "--latency", "1", code=3
     )
-    assert (only["call"], only["errno"]) == ("sched_setaffinity", "EINVAL")
+    assert (only["state"], only["call"]) == ("unavailable", "sched_setaffinity")
+    assert only["errno"] == "EINVAL"
+    assert f"CPU {refused} " in only["allow"]
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_how_much_a_pipe_holds_is_said_and_of_nothing_else(
+    program: Path, tmp_path: Path, mechanism: str
+) -> None:
+    opened, *_ = (
+        [{}] if mechanism == "vsock" else
+        measure(program, mechanism, str(tmp_path), "--fork", "--time", "0.02", "--latency", "1")
+    )  # fmt: skip
+    if mechanism not in ("pipe", "fifo"):
+        assert "pipe_bytes" not in opened
+        return
+    ends = os.pipe()
+    try:
+        size = fcntl.fcntl(ends[1], fcntl.F_GETPIPE_SZ)
+    finally:
+        for end in ends:
+            os.close(end)
+    assert opened["pipe_bytes"] == [size, size]
+
+
+@pytest.mark.parametrize("program", ["plain"], indirect=True)
+def test_the_kernels_call_that_a_tick_interrupts_is_made_again(
+    tmp_path: Path, program: Path
+) -> None:
+    """What tmpfs says when a signal comes in the middle, which none can be timed to do."""
+    source, path = tmp_path / "interrupted.c", tmp_path / "interrupted"
+    source.write_text(INTERRUPTED)
+    wrap = "-Wl,--wrap=posix_fallocate"
+    subprocess.run(["gcc", *STRICT, wrap, "-o", path, *SOURCES, source], check=True, timeout=120)
+    meeting = tmp_path / "meeting-place"
+    meeting.mkdir()
+    for mechanism in ("memory-futex", "memory-eventfd", "mapped-file"):
+        measure(path, mechanism, str(meeting), "--fork", *SOME)
+
+
+def status_of(process: int, name: str) -> str:
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    (value,) = [line.split(":")[1].strip() for line in lines if line.startswith(f"{name}:")]
+    return value
+
+
+def user_namespace_of(process: int) -> str:
+    return str(Path(f"/proc/{process}/ns/user").readlink())
+
+
+def assert_in_a_namespace_of_its_own(process: int) -> None:
+    """With no other user in it than ours, and no right that this user has not outside."""
+    until = time.monotonic() + 10
+    # Rights are given up last.
+    while status_of(process, "CapPrm") != "0" * 16 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert status_of(process, "CapPrm") == status_of(process, "CapEff") == "0" * 16
+    assert user_namespace_of(process) != user_namespace_of(os.getpid())
+    for kind, own in (("uid", os.geteuid()), ("gid", os.getegid())):
+        mapped = Path(f"/proc/{process}/{kind}_map").read_text().split()
+        assert mapped == [str(own), str(own), "1"]
+    assert Path(f"/proc/{process}/setgroups").read_text() == "deny\n"
+
+
+def test_both_ends_of_a_forked_run_have_one_user_namespace(program: Path, tmp_path: Path) -> None:
+    asked = ("measure", "--user-namespace", "pipe", tmp_path, "--fork", "--latency", "64")
+    with subprocess.Popen([program, *asked, "--time", "2"], stdout=subprocess.PIPE) as client:
+        assert_in_a_namespace_of_its_own(client.pid)
+        children = Path(f"/proc/{client.pid}/task/{client.pid}/children")
+        until = time.monotonic() + 10
+        while not (child := children.read_text()) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert_in_a_namespace_of_its_own(int(child))
+        assert user_namespace_of(client.pid) == user_namespace_of(int(child))
+        client.communicate(timeout=WAIT_S)
+        assert client.returncode == 0
+
+
+def test_each_end_may_have_a_user_namespace_of_its_own(program: Path, tmp_path: Path) -> None:
+    with serving(program, tmp_path, options=OWN) as server:
+        assert_in_a_namespace_of_its_own(server.pid)
+        for mechanism in ("fifo", "posix-queue", "memory-futex", "unix-stream"):
+            opened, *_, ended = measure(program, mechanism, str(tmp_path), *OWN, *SOME)
+            assert (opened["state"], ended["state"]) == ("opened", "ended")
+
+
+@pytest.mark.parametrize(("within", "errno"), NOWHERE.values(), ids=NOWHERE)
+def test_a_user_namespace_that_is_refused_is_unavailable(
+    program: Path, tmp_path: Path, within: tuple[str, ...], errno: str
+) -> None:
+    result = subprocess.run(
+        [*within, program, "measure", "pipe", tmp_path, *OWN, "--fork", *SOME],
+        capture_output=True, text=True, timeout=WAIT_S, check=False,
+    )  # fmt: skip
+    assert result.returncode == 3, result
+    (only,) = lines_of(result)
+    assert (only["mechanism"], only["state"]) == ("pipe", "unavailable")
+    assert (only["call"], only["errno"]) == ("unshare", errno)
+    for one in ("user.max_user_namespaces", "kernel.unprivileged_userns_clone", "seccomp"):
+        assert one in only["allow"]
+    assert parse_ipc(result.stdout.encode()).unavailable is not None
+
+
+@pytest.mark.parametrize(("within", "errno"), NOWHERE.values(), ids=NOWHERE)
+def test_a_serving_end_that_is_refused_one_tells_whoever_comes(
+    program: Path, tmp_path: Path, within: tuple[str, ...], errno: str
+) -> None:
+    with serving(program, tmp_path, *within, options=OWN) as server:
+        for _ in range(2):
+            (only,) = measure(program, "pipe", str(tmp_path), *SOME, code=3)
+            assert (only["call"], only["errno"]) == ("unshare", errno)
+            assert only["allow"].endswith("a seccomp profile that allows unshare")
+        server.terminate()
+        assert server.wait(WAIT_S) == 0
 
 
 @pytest.fixture
@@ -376,6 +520,28 @@ def test_over_a_network_two_mechanisms_are_measured_one_run_after_another(
             assert small["count"] > 0
             assert connect["state"] == ("measured" if mechanism == "tcp" else "not_applicable")
             assert ended == {"state": "ended"}
+
+
+def test_a_port_that_is_taken_has_failed_and_is_not_forbidden(program: Path, far: str) -> None:
+    _, host, port = far.split(":")
+    with socket.create_server((host, int(port) + 1)), serving(program, far):
+        (only,) = measure(program, "tcp", far, "--latency", "1", code=1)
+    assert (only["state"], only["call"], only["errno"]) == ("failed", "bind", "EADDRINUSE")
+
+
+@pytest.mark.parametrize("program", ["plain"], indirect=True)
+def test_a_connection_that_is_refused_has_failed_and_is_not_forbidden(
+    program: Path, tmp_path: Path
+) -> None:
+    with serving(program, tmp_path):
+        result = subprocess.run(
+            ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh",
+             program, "measure", "tcp", tmp_path, *SOME],
+            capture_output=True, text=True, timeout=WAIT_S, check=False,
+        )  # fmt: skip
+    assert result.returncode == 1, result
+    (only,) = lines_of(result)
+    assert (only["state"], only["call"], only["errno"]) == ("failed", "connect", "ECONNREFUSED")
 
 
 def test_over_a_network_a_mechanism_of_one_host_is_refused(program: Path, far: str) -> None:

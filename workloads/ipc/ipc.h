@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define IPC_VERSION "1.1.0"
+#define IPC_VERSION "1.2.0"
 
 enum {
     MEASURED = 0, /* exit codes */
@@ -73,6 +73,7 @@ struct channel {
     uint32_t port, peer_port;
     size_t limit;       /* bytes that a message may have at most; 0: as many as one likes */
     const char *limit_is;
+    int pipe_bytes[2];  /* what the pipes hold, to the other end and from it; 0: there are none */
 };
 
 /* What went wrong first. `allow` says what would make it possible; NULL where nothing is known. */
@@ -139,6 +140,9 @@ void patience_begin(uint64_t time_ns);
 void patience_end(void);
 bool go_on(void);      /* after a wait that was interrupted: false where it is of no use */
 bool ticked(void);     /* for loops whose calls need not wait, and are not interrupted then */
+
+/* namespace.c */
+bool user_namespace(void);
 
 /* histogram.c */
 struct histogram;

@@ -3,30 +3,32 @@
  *
  *   gcc -std=c11 -O2 -Wall -Wextra -Werror -o ipc *.c
  *
- *   ipc measure MECHANISM PLACE [--fork] [--cpus MEASURING,SERVING] [--time S]
- *               [--latency SIZES] [--throughput SIZES] [--connect]
- *   ipc serve PLACE
+ *   ipc measure MECHANISM PLACE [--fork] [--cpus MEASURING,SERVING] [--user-namespace]
+ *               [--time S] [--latency SIZES] [--throughput SIZES] [--connect]
+ *   ipc serve [--user-namespace] PLACE
  *   ipc list
  *   ipc clean DIRECTORY
  *
  * The serving end is another process, `ipc serve` in another container if one likes, or with --fork
  * a child of the measuring one. They meet in PLACE, an empty directory of their own, which both must
  * see; `list` says what else the two must share for a mechanism. TCP and UDP need not be on one host:
- * PLACE is then tcp:ADDRESS:PORT, the serving end's, which uses the port after it, too.
+ * PLACE is then tcp:ADDRESS:PORT, the serving end's, which uses the port after it, too. With
+ * --user-namespace an end first makes one of its own, which a child of it is in, too.
  *
  * SIZES are bytes of a message, separated by commas. The cells (a mode and a size each) share --time
  * seconds among them, those that the mechanism has; each takes a tenth more before, as warm-up.
  *
- * Output: JSON, a line each: one that opens, one for each cell, one that ends. A latency is a ROUND
+ * Output: JSON, a line each: one that opens, one for each cell, one that ends. Of a pipe the first
+ * has `pipe_bytes`, how much the two hold, to the serving end and from it. A latency is a ROUND
  * TRIP in ns, on the measuring end's monotonic clock, and holds one reading of that clock, which
  * `clock_ns` gives: subtract it. `histogram` has [ns, count], rising. A throughput is the serving
  * end's. A cell that cannot be measured says so in `state`: `too_large` with the limit and its name,
  * `not_applicable` (connections of what has none). CPU and context switches are of both ends, each
  * over its part of the cell.
  *
- * Exit code: 0 measured; 1 it went wrong in the middle, and there is no figure; 2 usage; 3 the
- * kernel or the container forbids the mechanism: the one line has call, errno, and what would allow
- * it.
+ * Exit code: 0 measured; 1 it went wrong, and there is no figure; another time it may not; 2 usage;
+ * 3 the kernel or the container forbids the mechanism: the one line has call, errno, and what would
+ * allow it.
  */
 #define _GNU_SOURCE
 #include "ipc.h"
@@ -58,7 +60,7 @@ struct sizes {
 struct asked {
     const struct mechanism *mechanism;
     const char *directory;
-    bool forks, connect;
+    bool forks, connect, apart; /* apart: in a user namespace */
     int cpus[2]; /* measuring, serving; -1: as it is */
     uint64_t time_ns;
     struct sizes latency, throughput;
@@ -175,8 +177,8 @@ static bool next_letter(struct letter *letter, enum word expected)
     return well;
 }
 
-/* One measuring end, until it leaves. */
-static bool serve_one(const char *directory, int meeting)
+/* One measuring end, until it leaves; it is told what makes this one unfit, if anything. */
+static bool serve_one(const char *directory, int meeting, struct trouble unfit)
 {
     struct channel channel;
     struct letter letter;
@@ -184,6 +186,10 @@ static bool serve_one(const char *directory, int meeting)
     channel_init(&channel, mechanism_at(0), SERVES, directory);
     meeting_begin(meeting);
     bool well = next_letter(&letter, HELLO);
+    if (well && unfit.call) {
+        trouble = unfit;
+        well = false;
+    }
     if (well) {
         patience_begin(0);
         well = open_serving(&channel, &letter);
@@ -199,15 +205,19 @@ static bool serve_one(const char *directory, int meeting)
     return well;
 }
 
-static int serve(const char *directory)
+/* An end that may not have its namespace stays, so that whoever comes is told. */
+static int serve(const char *directory, bool apart)
 {
     int listener, meeting;
     if (!meeting_listen(directory, &listener)) {
         say_trouble("serve");
         return FAILED;
     }
+    if (apart)
+        user_namespace();
+    const struct trouble unfit = trouble;
     while (meeting_accept(listener, &meeting))
-        if (!serve_one(directory, meeting))
+        if (!serve_one(directory, meeting, unfit))
             say_trouble("serve");
     if (!told_to_stop())
         say_trouble("serve");
@@ -221,13 +231,14 @@ static int serve(const char *directory)
 /* Which of the two CPUs an end has; -1 leaves it where the machine lets it be. */
 static bool pinned(int cpu)
 {
+    static char allow[64];
     cpu_set_t set;
     if (cpu < 0)
         return true;
     CPU_ZERO(&set);
     CPU_SET((size_t)cpu, &set);
-    return sched_setaffinity(0, sizeof set, &set) == 0 ||
-           refused("sched_setaffinity", "a CPU that this process may use");
+    snprintf(allow, sizeof allow, "CPU %d among those that this process may use", cpu);
+    return sched_setaffinity(0, sizeof set, &set) == 0 || refused("sched_setaffinity", allow);
 }
 
 static bool open_measuring(struct channel *channel, const struct mechanism *mechanism)
@@ -346,14 +357,40 @@ static bool all_cells(struct channel *channel, const struct asked *asked,
     return true;
 }
 
-/* Whether it may be another way the next time: a shortage, and not what the kernel forbids. */
-static bool passes(int number)
+/* Whether it is the same the next time. All else (a port that is taken, a shortage, an end that
+   does not answer) may be of the moment. */
+static bool is_forbidden(void)
 {
-    static const int SHORTAGES[] = {EMFILE, ENFILE, ENOMEM, ENOSPC, EDQUOT, EAGAIN, ENOBUFS};
-    for (size_t i = 0; i < sizeof SHORTAGES / sizeof SHORTAGES[0]; i++)
-        if (number == SHORTAGES[i])
+    static const int LASTING[] = {
+        EPERM, EACCES, EROFS, ENOSYS, EOPNOTSUPP, EAFNOSUPPORT, EPFNOSUPPORT, EPROTONOSUPPORT,
+        ESOCKTNOSUPPORT, ENODEV, EINVAL, /* a kernel without it, or a value beyond its limits */
+        ENOENT, EIDRM, /* not in this directory or namespace */
+    };
+    for (size_t i = 0; i < sizeof LASTING / sizeof LASTING[0]; i++)
+        if (trouble.number == LASTING[i])
             return true;
-    return false;
+    /* Of user.max_user_namespaces, which is 0 where there are to be none. */
+    return trouble.number == ENOSPC && strcmp(trouble.call, "unshare") == 0;
+}
+
+static void say_opened(const struct asked *asked, const struct channel *channel)
+{
+    printf("{\"ipc\":\"%s\",\"mechanism\":\"%s\",\"state\":\"opened\",\"clock_ns\":%" PRIu64,
+           IPC_VERSION, asked->mechanism->name, clock_overhead_ns());
+    if (channel->pipe_bytes[0])
+        printf(",\"pipe_bytes\":[%d,%d]", channel->pipe_bytes[0], channel->pipe_bytes[1]);
+    fputs("}\n", stdout);
+}
+
+/* The only line of the run, and its exit code. */
+static int say_unopened(const struct asked *asked)
+{
+    bool forbidden = is_forbidden();
+    printf("{\"ipc\":\"%s\",\"mechanism\":\"%s\",\"state\":\"%s\",", IPC_VERSION,
+           asked->mechanism->name, forbidden ? "unavailable" : "failed");
+    print_trouble(stdout);
+    fputs("}\n", stdout);
+    return forbidden ? UNAVAILABLE : FAILED;
 }
 
 static int measure_at(const struct asked *asked, int meeting)
@@ -368,22 +405,18 @@ static int measure_at(const struct asked *asked, int meeting)
     patience_begin(0);
     bool opened = pinned(asked->cpus[0]) && open_measuring(&channel, asked->mechanism);
     patience_end();
-    bool forbidden = !opened && trouble.number && !passes(trouble.number);
-    printf("{\"ipc\":\"%s\",\"mechanism\":\"%s\",", IPC_VERSION, asked->mechanism->name);
-    if (opened) {
-        printf("\"state\":\"opened\",\"clock_ns\":%" PRIu64, clock_overhead_ns());
-    } else {
-        printf("\"state\":\"%s\",", forbidden ? "unavailable" : "failed");
-        print_trouble(stdout);
-    }
-    fputs("}\n", stdout);
+    int otherwise = FAILED;
+    if (opened)
+        say_opened(asked, &channel);
+    else
+        otherwise = say_unopened(asked);
     bool well = opened && all_cells(&channel, asked, histogram) && meeting_send(&bye, NULL, 0);
     if (well)
         fputs("{\"state\":\"ended\"}\n", stdout);
     channel_close(&channel, opened && !well); /* names are the serving end's, if it is still there */
     free(histogram);
     close(meeting);
-    return well ? MEASURED : forbidden ? UNAVAILABLE : FAILED;
+    return well ? MEASURED : otherwise;
 }
 
 static int measure_forked(const struct asked *asked)
@@ -396,7 +429,8 @@ static int measure_forked(const struct asked *asked)
         refuse("fork: %s", strerror(errno));
     if (child == 0) {
         close(both[0]);
-        _exit(pinned(asked->cpus[1]) && serve_one(asked->directory, both[1]) ? MEASURED : FAILED);
+        pinned(asked->cpus[1]);
+        _exit(serve_one(asked->directory, both[1], trouble) ? MEASURED : FAILED);
     }
     close(both[1]);
     int code = measure_at(asked, both[0]);
@@ -408,6 +442,8 @@ static int measure_forked(const struct asked *asked)
 static int measure(const struct asked *asked)
 {
     int meeting;
+    if (asked->apart && !user_namespace())
+        return say_unopened(asked);
     if (asked->forks)
         return measure_forked(asked);
     if (!meeting_join(asked->directory, &meeting)) {
@@ -459,6 +495,7 @@ static struct asked read_asked(int argc, char **argv)
         {"fork", no_argument, NULL, 'f'},       {"cpus", required_argument, NULL, 'p'},
         {"time", required_argument, NULL, 't'}, {"latency", required_argument, NULL, 'l'},
         {"throughput", required_argument, NULL, 'b'}, {"connect", no_argument, NULL, 'c'},
+        {"user-namespace", no_argument, NULL, 'u'},
         {NULL, 0, NULL, 0},
     };
     struct asked asked = {.cpus = {-1, -1}, .time_ns = 1000000000u};
@@ -472,6 +509,9 @@ static struct asked read_asked(int argc, char **argv)
             break;
         case 'c':
             asked.connect = true;
+            break;
+        case 'u':
+            asked.apart = true;
             break;
         case 'p':
             read_cpus(optarg, asked.cpus);
@@ -540,8 +580,9 @@ int main(int argc, char **argv)
             a_directory(asked.directory);
         return measure(&asked);
     }
-    if (strcmp(command, "serve") == 0 && argc == 3)
-        return serve(a_place(argv[2]));
+    bool apart = argc == 4 && strcmp(argv[2], "--user-namespace") == 0;
+    if (strcmp(command, "serve") == 0 && (argc == 3 || apart))
+        return serve(a_place(argv[argc - 1]), apart);
     if (strcmp(command, "list") == 0 && argc == 2) {
         list();
         return MEASURED;
@@ -551,5 +592,6 @@ int main(int argc, char **argv)
         meeting_forget(argv[2]);
         return MEASURED;
     }
-    refuse("expected measure MECHANISM PLACE, serve PLACE, list, or clean DIRECTORY");
+    refuse("expected measure MECHANISM PLACE, serve [--user-namespace] PLACE, list, or clean "
+           "DIRECTORY");
 }

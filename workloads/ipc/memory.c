@@ -58,7 +58,10 @@ void memory_close(struct channel *channel)
 /* Allocated at once: a full /dev/shm is said here, not by a SIGBUS later. */
 static bool make(struct channel *channel, int fd)
 {
-    int failed = posix_fallocate(fd, 0, RINGS_BYTES);
+    int failed;
+    while ((failed = posix_fallocate(fd, 0, RINGS_BYTES)) == EINTR)
+        if (!go_on())
+            return false;
     if (failed) {
         errno = failed;
         return refused("posix_fallocate", "128 KiB of room in the directory, or in /dev/shm");

@@ -6,6 +6,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Who has many gets smaller ones (fs.pipe-user-pages-soft): of two perhaps the second only. */
+static bool sized(struct channel *channel)
+{
+    channel->pipe_bytes[0] = fcntl(channel->out, F_GETPIPE_SZ);
+    channel->pipe_bytes[1] = fcntl(channel->in, F_GETPIPE_SZ);
+    return (channel->pipe_bytes[0] > 0 && channel->pipe_bytes[1] > 0) || refused("fcntl", NULL);
+}
+
 static bool prepare_pipes(struct channel *channel)
 {
     int to[2], from[2];
@@ -26,7 +34,7 @@ static bool take_pipes(struct channel *channel)
     channel->in = channel->passed[0];
     channel->out = channel->passed[1];
     channel->passed[0] = channel->passed[1] = -1;
-    return true;
+    return sized(channel);
 }
 
 static const char *const FIFOS[] = {"fifo-to", "fifo-from"};
@@ -70,7 +78,7 @@ static bool open_fifos(struct channel *channel)
     bool serves = channel->role == SERVES;
     channel->in = open_fifo(channel, serves ? 0 : 1);
     channel->out = open_fifo(channel, serves ? 1 : 0);
-    return channel->in >= 0 && channel->out >= 0;
+    return channel->in >= 0 && channel->out >= 0 && sized(channel);
 }
 
 const struct mechanism PIPES[] = {
