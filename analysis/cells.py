@@ -15,6 +15,8 @@ from typing import Final
 
 import pandas as pd
 
+from analysis.metric import OF_CELLS
+
 MEASURED: Final = "measured"
 RUN: Final = ["run", "attempt"]
 # What was counted over the whole run, and is no cell's.
@@ -26,7 +28,7 @@ OF_THE_RUN: Final = (
 
 @dataclass(frozen=True, slots=True, order=True)
 class Unmeasured:
-    """What ``runs`` runs of an arm could not measure: a cell, or (``what``) ``everything``."""
+    """What ``runs`` runs of an arm have no figure of: a cell, or (``what``) ``everything``."""
 
     host: str
     variant: str
@@ -37,18 +39,19 @@ class Unmeasured:
 
 
 def find_unmeasured(runs: pd.DataFrame, cells: pd.DataFrame) -> Iterator[Unmeasured]:
-    """Yield what a limit, a mechanism's kind or the kernel kept from being measured.
+    """Yield what a limit, a mechanism's kind or the kernel kept from being measured, or lost.
 
     ``runs``: last attempts, in any state; ``cells``: that table.
     """
     place = ["host", "variant", "arm"]
     known = runs.drop_duplicates(RUN)[[*RUN, *place, "unavailable"]].fillna({"variant": ""})
-    refused = cells[cells["state"] != MEASURED].merge(known, on=RUN)
+    refused = cells[(cells["state"] != MEASURED) | cells["count"].eq(0)].merge(known, on=RUN)
     asked = [*place, "mode", "message_bytes", "state", "reason"]
     for key, own in refused.groupby(asked, dropna=False, sort=True):
         host, variant, arm, mode, size, state, reason = key
         what = mode if pd.isna(size) else f"{mode} of {size:,.0f} B"
-        why = str(state).replace("_", " ") + ("" if pd.isna(reason) else f": {reason}")
+        word = "nothing arrived" if state == MEASURED else str(state).replace("_", " ")
+        why = word + ("" if pd.isna(reason) else f": {reason}")
         yield Unmeasured(host, variant, arm, what, why, len(own))
     forbidden = known[known["unavailable"].notna()]
     for (host, variant, arm, why), own in forbidden.groupby([*place, "unavailable"], sort=True):
@@ -93,6 +96,19 @@ def with_cells(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     figures = {name: value for name, value in _figures(parted).items() if name in runs}
     both = [whole, parted.assign(**figures)[runs.columns]]
     return pd.concat([frame for frame in both if len(frame)], ignore_index=True)
+
+
+def whole_runs(runs: pd.DataFrame, good: pd.DataFrame) -> pd.DataFrame:
+    """The runs of which ``good`` has cells, each once and with itself as the unit of work.
+
+    ``runs``: that table. Containers are counted over whole runs. The one that makes the load is one
+    of the two ends that talk, and as much of the arm as the other.
+    """
+    parts = pd.MultiIndex.from_frame(good.loc[good["tool"].isin(OF_CELLS), RUN])
+    own = runs[pd.MultiIndex.from_frame(runs[RUN]).isin(parts)]
+    both = own["containers_cpu_s"].astype("float64") + own["load_cpu_s"].astype("float64")
+    counted = own.assign(requests=1, inside=False, containers_cpu_s=both, load_cpu_s=float("nan"))
+    return counted.assign(**{name: own[name].fillna("") for name in ("peer", "offered")})
 
 
 def _of_cell(names: list[str]) -> list[str]:

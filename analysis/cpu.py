@@ -1,6 +1,7 @@
 """CPU time per unit of work by container: says why an arm is faster, less noisy than throughput.
 
-Per run: each measured container's CPU / requests (transactions; for stream per MB of payload);
+Per run: each measured container's CPU / requests (transactions; for stream per MB of payload; for
+runs of several cells per run);
 ``idle arms`` are the containers of the other deployments of the block; ``unattributed`` is the
 hosts' CPU less every container's (soft interrupts and the like, slightly negative at times by the
 clock tick). The load generator stands apart where it is on another host; one that runs inside is
@@ -39,7 +40,7 @@ def cpu_by_container(runs: pd.DataFrame, containers: pd.DataFrame) -> pd.DataFra
     """Median CPU seconds a unit of work, by cell, arm and part.
 
     ``runs``: good runs; ``containers``: that table. Columns: the cell's, ``arm``, ``part``,
-    ``cpu_s``, ``n`` (runs with a value) and ``per`` (request, transaction, MB). Only copy a.
+    ``cpu_s``, ``n`` (runs with a value) and ``per`` (request, transaction, MB, run). Only copy a.
     """
     chosen = _chosen(runs)
     joined = _joined(chosen, containers)
@@ -85,7 +86,7 @@ def _chosen(runs: pd.DataFrame) -> pd.DataFrame:
 def _joined(chosen: pd.DataFrame, containers: pd.DataFrame) -> pd.DataFrame:
     """Containers with the run that they belong to; those without a counter are left out.
 
-    A container's counter is of a whole run: no part of it is a cell's.
+    A container's counter is of a whole run: no part of it is a cell's (``cells.whole_runs``).
     """
     chosen = chosen[~chosen["tool"].isin(OF_CELLS)]
     wanted = containers[["run", "attempt", "container", "measured", "cpu_s"]]

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from analysis.cells import with_cells
 from analysis.errors import BadDatasetError, NoDatasetError, UnknownNameError
+from analysis.metric import PARTED
 from collector.schema import GOOD, SUPERSEDED, TABLES, VERSION
 
 LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
@@ -228,8 +229,8 @@ def campaigns_by_age(runs: pd.DataFrame) -> list[str]:
 
 
 def good_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """The rows that may be ranked."""
-    return where(runs, runs["state"] == GOOD)
+    """The rows that may be ranked; a run none of whose cells could be measured is none of them."""
+    return where(runs, (runs["state"] == GOOD) & ~runs["tool"].isin(PARTED))
 
 
 def where(runs: pd.DataFrame, chosen: pd.Series) -> pd.DataFrame:

@@ -64,6 +64,11 @@ class Hop:
     off: float
     steps: Mapping[tuple[int, int], Slope]
 
+    def share(self, part: str) -> float | None:
+        """A part over the whole; None where it is not known, or the whole is lost in noise."""
+        own, whole = self.parts.get(part), self.parts[WHOLE].value
+        return None if own is None or whole <= 0 else own.value / whole
+
 
 def find_hops(good: pd.DataFrame, paths: Mapping[str, str]) -> Iterator[Hop]:
     """Yield every arm's hop by time and by CPU. ``paths``: arm to the value of its ``path``."""

@@ -37,6 +37,7 @@ ONE_BY_ONE: Final = {
     EXCHANGES: "exchange",
 }
 OF_CELLS: Final = frozenset({*ONE_BY_ONE, MESSAGES})  # parts of a run (analysis.cells)
+PARTED: Final = frozenset(tool.partition("-")[0] for tool in OF_CELLS)  # what runs them
 PEER: Final = "peer-"  # of other people's programs, each of which says what it says
 MB: Final = 1e6
 
@@ -81,6 +82,7 @@ _OPERATIONS: Final = Words("operation", "pair", "operation")
 _WORDS: Final = {
     "sysbench": Words("transaction", "thread", "transaction"),
     STREAM: Words("message", "flow", "MB"),
+    **dict.fromkeys(PARTED, Words("run", "pair", "run")),
     MESSAGES: Words("message", "pair", "MB"),
     ROUND_TRIPS: Words("round trip", "pair", "round trip"),
     CONNECTIONS: Words("connection", "pair", "connection"),

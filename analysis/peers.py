@@ -1,11 +1,11 @@
 """Programs of others beside ours: do they say the same of the same two mechanisms?
 
 The newest campaign of the experiment ``ipc-peers`` in the same dataset stands beside a campaign of
-``ipc``. Absolute figures differ by what each program does for a message, so what is compared is the
-ratio of two mechanisms on one host. Theirs and ours are called agreeing where they differ by no
-more than ``BAND``, as estimated; the intervals stand beside. A program that knows one mechanism
-only stands beside ours with its figure, and one whose figures are of work of its own (stress-ng)
-with the order in which it puts the mechanisms.
+``ipc`` on the same hosts and CPUs. Absolute figures differ by what each program does for a message,
+so what is compared is the ratio of two mechanisms on one host. Theirs and ours are called agreeing
+where they differ by no more than ``BAND``, as estimated; the intervals stand beside. A program that
+knows one mechanism only stands beside ours with its figure, and one whose figures are of work of
+its own (stress-ng) with the order in which it puts the mechanisms.
 """
 
 from __future__ import annotations

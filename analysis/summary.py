@@ -21,7 +21,8 @@ from analysis import consistency, environment
 from analysis.across import Page, find_across
 from analysis.calls import Calls, find_calls
 from analysis.ceiling import Ceiling, find_ceilings
-from analysis.cells import Unmeasured, Wire, find_unmeasured, find_wire
+from analysis.cells import Unmeasured, Wire, find_unmeasured, find_wire, whole_runs
+from analysis.change import listed
 from analysis.claims import Claim, ClaimError, read_claims
 from analysis.contrast import Cell, cells_of, pair, require_uniform, with_cpu_per_work
 from analysis.counted import Counted, find_counted
@@ -44,7 +45,7 @@ from analysis.saturation import Grown, Knee, find_grown, find_knees
 from analysis.traces import Trace, find_traces
 from analysis.usage import Used, find_used
 from analysis.verdict import Contrast, Verdict, judge_all, judge_twin
-from collector.schema import SUPERSEDED
+from collector.schema import GOOD, SUPERSEDED
 
 QUICK: Final = "quick"
 MACHINE_FACTS: Final = ("machine", "cpu_model", "kernel")
@@ -89,7 +90,9 @@ class Analysis:
     state directory, as a shell takes it.
 
     ``peers``: peer -> its kind and architecture. ``mesh``: None without sidecars and proofs.
-    ``agreement``: None without a campaign of other people's programs to stand beside this one.
+    ``wholes``: places where ``cpu`` and ``used`` are of runs of several of the ``cells``.
+    ``agreement``: None without a campaign of other people's programs to stand beside this one;
+    ``unlike``: why there is none, though they were measured.
     ``across``: a page a pair of architectures; empty for a single host. ``stopping``: how each cell
     ended, where further tranches were planned.
     """
@@ -102,6 +105,7 @@ class Analysis:
     files: pd.DataFrame
     runs: pd.DataFrame
     cells: tuple[Cell, ...]
+    wholes: tuple[Cell, ...]
     paths: dict[str, str]
     conditions: tuple[str, ...]
     account: Account
@@ -126,6 +130,7 @@ class Analysis:
     claims: tuple[Claim, ...]
     replications: tuple[Replication, ...]
     agreement: Peers | None
+    unlike: tuple[str, ...]
     facts: tuple[tuple[str, str, str], ...]
     containers: tuple[dict[str, str], ...]
     peers: dict[str, str]
@@ -215,7 +220,7 @@ def analyse(
     everything = everything[everything["experiment"] == experiment]
     folder = campaign_folder(dataset.state, chosen)
     plan = read_plan(folder, everything)
-    good, left_out = _compared(with_cpu_per_work(good_runs(everything)), emulated, chosen)
+    good, left_out = _compared(everything, emulated, chosen)
     if plan.failures:
         good = well_answered(good)
     history = comparable_history(with_cpu_per_work(good_runs(light)), chosen)
@@ -227,13 +232,14 @@ def analyse(
     proofs = read_proofs(dataset.table("proofs", [chosen]))
     mesh = find_mesh(plan, good, {**raw, "bindings": bindings}, proofs)
     paths = paths_of(good)
+    whole = whole_runs(dataset.table("runs", [chosen]), good)
     claims, unread = _claims_about(experiment)
     load_hosts = ", ".join(sorted(good["load_host"].unique()))
     last = everything[everything["state"] != SUPERSEDED]
     medians = _medians(good)
     facts = tuple(environment.host_facts(bindings, load_hosts))
-    agreement, alone = (
-        _beside_peers(dataset, (verdicts, medians, facts), emulated)
+    agreement, unlike = (
+        _beside_peers(dataset, (verdicts, medians, facts, good), emulated)
         if experiment == OURS and light["experiment"].eq(THEIRS).any()
         else (None, [])
     )
@@ -247,6 +253,7 @@ def analyse(
         files=dataset.table("files", pooled),
         runs=good,
         cells=tuple(cell for cell, _ in cells_of(good)),
+        wholes=tuple(cell for cell, _ in cells_of(whole)),
         paths=paths,
         conditions=tuple(environment.shared_conditions(bindings)),
         account=account(plan, everything, files, (folder / "finished").exists()),
@@ -254,13 +261,16 @@ def analyse(
         verdicts=tuple(verdicts),
         twins=tuple(twins),
         medians=medians,
-        cpu=cpu_by_container(good, raw["containers"]),
+        cpu=pd.concat(
+            [cpu_by_container(one, raw["containers"]) for one in (good, whole) if len(one)],
+            ignore_index=True,
+        ),
         curves=quantile_curves(good, raw["histograms"]),
         little=tuple(consistency.check_little(good)),
         ceilings=ceilings,
         counted=tuple(find_counted(good)),
         calls=tuple(find_calls(good, raw["containers"])),
-        used=tuple(find_used(good, raw["containers"])),
+        used=tuple(used for one in (good, whole) for used in find_used(one, raw["containers"])),
         unmeasured=tuple(find_unmeasured(last, parts)),
         wire=tuple(find_wire(last, parts)),
         failures=tuple(find_failures(good)) if plan.failures else (),
@@ -271,6 +281,7 @@ def analyse(
         claims=claims,
         replications=tuple(replicate(claims, verdicts, experiment)),
         agreement=agreement,
+        unlike=tuple(unlike),
         facts=facts,
         containers=tuple(environment.arm_containers(bindings)),
         peers=environment.peer_kinds(bindings),
@@ -284,7 +295,7 @@ def analyse(
         warnings=(
             *left_out,
             *unread,
-            *alone,
+            *unlike,
             *refused_proofs(files),
             *(mesh.warnings if mesh else ()),
             *([] if plan.failures else consistency.body_warnings(good)),
@@ -309,10 +320,15 @@ def _claims_about(experiment: str) -> tuple[tuple[Claim, ...], list[str]]:
 
 
 def _beside_peers(
-    dataset: Dataset, ours: tuple[Sequence[Verdict], pd.DataFrame, Facts], emulated: bool
+    dataset: Dataset,
+    ours: tuple[Sequence[Verdict], pd.DataFrame, Facts, pd.DataFrame],
+    emulated: bool,
 ) -> tuple[Peers | None, list[str]]:
-    """What the newest campaign of other people's programs says, or why it says nothing."""
-    verdicts, medians, facts = ours
+    """What the newest campaign of other people's programs says, or why it says nothing.
+
+    ``ours``: verdicts, medians, facts and good runs.
+    """
+    verdicts, medians, facts, good = ours
     try:
         found = analyse(dataset, THEIRS, emulated=emulated)
     except AnalysisError as error:
@@ -321,7 +337,28 @@ def _beside_peers(
     if other := sorted(key for key in here.keys() & there.keys() if here[key] != there[key]):
         named = ", ".join(f"{host}: {fact}" for host, fact in other)
         return None, [f"Other people's programs are left out: the hosts are others now ({named})"]
+    own, theirs = _placed(facts, good), _placed(found.facts, found.runs)
+    apart = [
+        f"{host}: {theirs[host]} there, {own[host]} here"
+        for host in sorted(own.keys() & theirs.keys())
+        if own[host] != theirs[host]
+    ]
+    if apart:
+        return None, [
+            "Other people's programs are left out: their ends shared the CPUs otherwise "
+            f"({'; '.join(apart)}). Measure them again as this was: make lab experiment={THEIRS}"
+        ]
     return compare_peers(found.campaign, found.verdicts, verdicts, found.medians, medians), []
+
+
+def _placed(facts: Facts, runs: pd.DataFrame) -> dict[str, str]:
+    """Host -> how the ends of the paths on it share which CPUs: ``same_core on CPU 1``."""
+    cpus = {where: value for where, fact, value in facts if fact == "cpus"}
+    placed = runs["placement"].astype("object").fillna("unknown").groupby(runs["host"])
+    return {
+        str(host): f"{listed(sorted(own.unique()))} on CPU {cpus.get(str(host), 'unknown')}"
+        for host, own in placed
+    }
 
 
 def _machines(facts: Facts) -> dict[tuple[str, str], str]:
@@ -339,8 +376,14 @@ def paths_of(runs: pd.DataFrame) -> dict[str, str]:
     return {str(arm): str(found[0]) for arm, found in named.items() if len(found) == 1}
 
 
-def _compared(good: pd.DataFrame, emulated: bool, campaign: str) -> tuple[pd.DataFrame, list[str]]:
+def _compared(runs: pd.DataFrame, emulated: bool, campaign: str) -> tuple[pd.DataFrame, list[str]]:
     """The rows to compare, and what was left out in words."""
+    good = with_cpu_per_work(good_runs(runs))
+    if good.empty and len(beyond := runs.loc[runs["state"] == GOOD, "run"]):
+        raise AnalysisError(
+            f"campaign {campaign} measured nothing: all that was asked of its good runs is beyond "
+            f"their mechanisms: `python -m collector show {beyond.iloc[0]}` prints whose limit"
+        )
     if good.empty:
         raise AnalysisError(
             f"campaign {campaign} has no good run: nothing can be compared. "

@@ -190,7 +190,8 @@ def _hops(hops: tuple[Hop, ...]) -> pd.DataFrame:
     rows = [
         {
             **_cell(hop.cell), "arm": hop.arm, "metric": hop.metric, "part": name, "n": hop.n,
-            "per_hop_s": part.value, "low_s": part.low, "high_s": part.high, "off": off,
+            "per_hop_s": part.value, "low_s": part.low, "high_s": part.high,
+            "share": hop.share(name), "off": off,
         }
         for hop in hops
         for name, part, off in [

@@ -9,7 +9,7 @@ the request; on two hosts they are as good as the hosts' clocks agree.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -52,10 +52,31 @@ def find_traces(good: pd.DataFrame) -> Iterator[Trace]:
 
 
 def _spans(listed: list[dict[str, Any]]) -> tuple[Span, ...]:
-    """Spans by their start; those whose times or kind are not known are left out."""
+    """The whole, then each service's further down the chain; nothing where the whole is not known.
+
+    A start says nothing of who asked whom: on two hosts one clock may be behind by more than a hop.
+    Spans whose times or kind are not known are left out.
+    """
+    parents = {one["span"]: one["parent"] for one in listed}
     known = [
-        Span(one["service"], _WORDS[one["kind"]], one["start_us"], one["duration_us"])
+        (_depth(one["span"], parents), one["start_us"], -one["duration_us"], one)
         for one in listed
         if one["kind"] in _WORDS and None not in (one["start_us"], one["duration_us"])
     ]
-    return tuple(sorted(known, key=lambda span: (span.start_us, -span.duration_us)))
+    known.sort(key=lambda placed: placed[:3])
+    if not known or known[0][0] > 0:
+        return ()
+    return tuple(
+        Span(one["service"], _WORDS[one["kind"]], one["start_us"], one["duration_us"])
+        for *_, one in known
+    )
+
+
+def _depth(span: str, parents: Mapping[str, str | None]) -> int:
+    """How many spans of the request are above one; a circle has no end, and no whole."""
+    above: set[str] = set()
+    parent = parents[span]
+    while parent is not None and parent in parents and parent not in above:
+        above.add(parent)
+        parent = parents[parent]
+    return len(above)

@@ -55,7 +55,8 @@ class Used:
 def find_used(good: pd.DataFrame, containers: pd.DataFrame) -> Iterator[Used]:
     """Yield the containers of every arm, both copies of the baseline together.
 
-    ``good``: runs; ``containers``: that table. Counters are of whole runs: no part is a cell's.
+    ``good``: runs; ``containers``: that table. Counters are of whole runs: no part is a cell's
+    (``cells.whole_runs`` are taken).
     """
     whole = good[~good["tool"].isin(OF_CELLS) & good["scaled_to"].isna()]
     measured = containers.loc[containers["measured"].eq(True), [*_RUN, "container", *_ALL]]

@@ -13,7 +13,8 @@ from analysis.report.chart import Chart, inline, to_spec
 from analysis.summary import Analysis
 
 TIME, CPU = METRICS
-PARTS: Final = ("application", "serialisation", "transport")
+SERIALISATION: Final = "serialisation"
+PARTS: Final = ("application", SERIALISATION, "transport")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def chains(analysis: Analysis) -> list[Chart]:
 def ledgers(analysis: Analysis) -> list[Ledger]:
     """What a hop costs in each place: time, its parts, CPU, and what neither explains."""
     found = {(hop.cell, hop.arm, hop.metric): hop for hop in analysis.hops}
-    columns = ("time", *PARTS, "CPU", "time less CPU", "off")
+    columns = ("time", *PARTS, f"{SERIALISATION}'s share", "CPU", "time less CPU", "off")
     return [
         Ledger(
             cell.label,
@@ -89,6 +90,8 @@ def _values(time: Hop, cpu: Hop | None) -> Iterator[str]:
     yield _text(time.parts.get(WHOLE))
     for name in PARTS:
         yield _text(time.parts.get(name))
+    share = time.share(SERIALISATION)
+    yield "none" if share is None else f"{100 * share:.0f} %"
     yield _text(cpu.parts.get(WHOLE) if cpu else None)
     yield f"{1e6 * (time.parts[WHOLE].value - cpu.parts[WHOLE].value):,.0f}" if cpu else "none"
     yield f"{100 * time.off:.0f} %"

@@ -55,6 +55,14 @@ ESCAPES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class CpuTable:
+    """CPU by arm (``rows``, with ``arm``) and part."""
+
+    parts: list[str]
+    rows: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class CellView:
     """One cell's part of the page."""
 
@@ -62,8 +70,7 @@ class CellView:
     strip: Chart
     curves: Chart | None
     cpu: Chart | None
-    cpu_table: list[dict[str, Any]]
-    cpu_parts: list[str]
+    cpu_table: CpuTable
     arms: pd.DataFrame
     metrics: tuple[Metric, ...]
     latency: bool
@@ -92,17 +99,20 @@ def _script(text: str) -> tuple[Markup, str]:
     return Markup(text), f"'sha256-{digest}'"  # noqa: S704 - our own file and the library's
 
 
+def _cpu_table(analysis: Analysis, cell: Cell, scale: float) -> CpuTable:
+    own = in_cell(analysis.cpu, cell)
+    parts = sorted(set(own["part"]) - {TOTAL, LOAD}, key=_part_order)
+    by_arm = [
+        {"arm": arm, **dict(zip(rows["part"], rows["cpu_s"] * scale, strict=True))}
+        for arm in analysis.arms
+        if len(rows := own[own["arm"] == arm])
+    ]
+    return CpuTable([*parts, *(one for one in (TOTAL, LOAD) if one in set(own["part"]))], by_arm)
+
+
 def _cells(analysis: Analysis) -> Iterator[CellView]:
     medians = analysis.medians
     for cell in analysis.cells:
-        own = in_cell(analysis.cpu, cell)
-        parts = sorted(set(own["part"]) - {TOTAL, LOAD}, key=_part_order)
-        shown = [*parts, *(name for name in (TOTAL, LOAD) if name in set(own["part"]))]
-        by_arm = [
-            {"arm": arm, **dict(zip(rows["part"], rows["cpu_s"] * 1e6, strict=True))}
-            for arm in analysis.arms
-            if len(rows := own[own["arm"] == arm])
-        ]
         here = medians[medians["cell"] == cell]
         order = here["arm"].map(analysis.arms.index)
         yield CellView(
@@ -110,8 +120,7 @@ def _cells(analysis: Analysis) -> Iterator[CellView]:
             strip=measured.strip(analysis, cell),
             curves=measured.curves(analysis.curves, cell, analysis.arms),
             cpu=measured.cpu(analysis.cpu, cell, analysis.arms),
-            cpu_table=by_arm,
-            cpu_parts=shown,
+            cpu_table=_cpu_table(analysis, cell, 1e6),
             arms=here.assign(order=order).sort_values(["order", "copy"], kind="stable"),
             metrics=metrics_of(cell.tool),
             latency=any(m.name.startswith("latency_") for m in metrics_of(cell.tool)),
@@ -192,6 +201,7 @@ def render(analysis: Analysis, shown: Mapping[str, pd.DataFrame]) -> str:
         forests=_forests(analysis),
         twins=judged.twins(analysis.gates),
         cells=list(_cells(analysis)),
+        wholes=[(cell, _cpu_table(analysis, cell, 1e3)) for cell in analysis.wholes],
         medians=_medians,
         downloads={f"{name}.csv": _download(table) for name, table in shown.items()},
         style=style,

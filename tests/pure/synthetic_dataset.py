@@ -231,10 +231,13 @@ def _run(
 def _cells(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A run of ipc: a round trip, two sizes one way, one of them too large, no connections.
 
-    Of serialisation: one size, too few messages for a quantile.
+    Of serialisation: one size, too few messages for a quantile. A run without a rate was given
+    nothing but what is too large.
     """
     rate = row["throughput_rps"]
     row_of = {"run": row["run"], "attempt": row["attempt"], "state": "measured", "lost": 0}
+    beyond = {"message_bytes": 32768, "state": "too_large", "lost": None,
+              "reason": "at most 8192 B: kernel.msgmax"}  # fmt: skip
     used = {"cpu_measuring_s": 0.2, "cpu_serving_s": 0.3, "duration_s": 0.5}
     switches = {"switches_measuring": 100, "switches_serving": 120}
     if row["tool"] == "serialisation":
@@ -245,6 +248,8 @@ def _cells(row: Mapping[str, Any]) -> list[dict[str, Any]]:
         ]
     if row["tool"] != "ipc":
         return []
+    if rate is None:
+        return [{**row_of, "mode": "throughput", **beyond}]
     latency = {"latency_p50_s": 1 / rate, "latency_p99_s": 3 / rate, "clock_s": 2e-8}
     latency["latency_mean_s"] = 0.3 / rate  # of a connection: the rate has its end in it, too
     way = {"count": int(4 * rate), "rate_per_s": 8 * rate}
@@ -253,8 +258,7 @@ def _cells(row: Mapping[str, Any]) -> list[dict[str, Any]]:
          "rate_per_s": rate, **latency, **used, **switches},
         {**row_of, "mode": "throughput", "message_bytes": 4096, **way, **used, **switches,
          "transfer_bytes_per_s": 8 * rate * 4096},
-        {**row_of, "mode": "throughput", "message_bytes": 32768, "state": "too_large",
-         "reason": "at most 8192 B: kernel.msgmax"},
+        {**row_of, "mode": "throughput", **beyond},
         {**row_of, "mode": "connect", "message_bytes": None, "state": "not_applicable"}
         if row["arm"] != "unix-seqpacket"
         else {**row_of, "mode": "connect", "message_bytes": None, **way, **latency, **used,

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from synthetic_dataset import Campaign, add_campaign
 
-from analysis.cells import OF_THE_RUN
+from analysis.cells import OF_THE_RUN, find_unmeasured
 from analysis.compare import compare
 from analysis.contrast import cells_of
 from analysis.dataset import open_dataset
+from analysis.errors import AnalysisError
 from analysis.peak import peaks
 from analysis.precision import precision
 from analysis.report.page import render
@@ -87,6 +88,55 @@ def test_a_forbidden_mechanism_is_not_compared_and_is_told(tmp_path: Path) -> No
     assert "not available: socket: EAFNOSUPPORT" in render(found, tables(found))
 
 
+def test_an_arm_whose_messages_are_all_too_large_is_told_and_compared_with_nothing(
+    tmp_path: Path,
+) -> None:
+    nothing = dict.fromkeys(("duration_s", "requests", "throughput_rps", "little_ratio"))
+    state = made(
+        tmp_path,
+        arms={**ARMS, "posix-queue": 1.0},
+        arm_values={"posix-queue": nothing},
+        blocks=12,
+        first=6,
+        noise=0.001,
+    )
+    found = analyse(open_dataset(state), "ipc")
+    assert {cell.tool for cell in found.cells} == {"ipc-latency", "ipc-throughput"}
+    assert (found.account.good, found.account.invalid) == (12 * 5, 0)
+    assert "posix-queue" not in found.arms
+    assert {("posix-queue", "throughput of 32,768 B", 12)} <= {
+        (one.arm, one.what, one.runs) for one in found.unmeasured
+    }
+    (asked,) = precision(open_dataset(state), "ipc").cells
+    assert (asked.cell.tool, asked.precise) == ("ipc", True), "no block more would have a figure"
+
+
+def test_a_campaign_of_what_is_too_large_alone_says_that_it_measured_nothing(
+    tmp_path: Path,
+) -> None:
+    nothing = dict.fromkeys(("duration_s", "requests", "throughput_rps", "little_ratio"))
+    with pytest.raises(AnalysisError) as caught:
+        analyse(open_dataset(made(tmp_path, run_values=nothing)), "ipc")
+    assert str(caught.value).startswith(
+        "campaign web-20261121t113000-1f3a measured nothing: all that was asked of its good runs "
+        "is beyond their mechanisms: `python -m collector show "
+    )
+
+
+def test_what_was_lost_on_the_way_is_told_beside_what_could_not_be_measured() -> None:
+    run = {"run": "1", "attempt": 1}
+    runs = pd.DataFrame([{**run, "host": "lab-2", "variant": "", "arm": "udp"}])
+    size = {**run, "mode": "throughput", "state": "measured", "reason": None}
+    cells = pd.DataFrame(
+        [
+            {**size, "message_bytes": 64.0, "count": 5.0, "lost": 9.0},
+            {**size, "message_bytes": 32768.0, "count": 0.0, "lost": 900.0},
+        ]
+    )
+    (one,) = find_unmeasured(runs.assign(unavailable=None), cells)
+    assert (one.arm, one.what, one.why) == ("udp", "throughput of 32,768 B", "nothing arrived")
+
+
 def test_verdicts_are_on_the_median_round_trip_and_on_messages(tmp_path: Path) -> None:
     found = analyse(open_dataset(made(tmp_path)), "ipc")
     assert [cell.label for cell in found.cells] == [
@@ -105,7 +155,8 @@ def test_verdicts_are_on_the_median_round_trip_and_on_messages(tmp_path: Path) -
         "pipe vs tcp: N % median round trip [N, N], different; N % messages/s [N, N], different."
     )
     # Containers are counted over whole runs: a cell has what its two processes used.
-    assert set(found.cpu["part"]) == {"containers together"}
+    of_cells = found.cpu[found.cpu["tool"] != "ipc"]
+    assert set(of_cells["part"]) == {"containers together"}
 
 
 def test_sizes_stand_in_their_order_and_not_in_that_of_their_digits() -> None:

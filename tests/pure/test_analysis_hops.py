@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from synthetic_dataset import Campaign, add_campaign
 
 from analysis.contrast import with_cpu_per_work
 from analysis.dataset import good_runs, open_dataset
-from analysis.hops import Hop, find_hops
+from analysis.hops import Hop, Slope, find_hops
 from analysis.report import render
+from analysis.report.hops_view import ledgers
 from analysis.summary import analyse
 from analysis.tables import tables
 
@@ -74,6 +76,25 @@ def test_without_the_arms_to_tell_there_are_no_parts(tmp_path: Path) -> None:
     runs = timed(good_runs(open_dataset(made(tmp_path, *LENGTHS)).runs()))
     some = runs[runs["arm"].isin(["unix", "tcp-loopback"])]
     assert all({*hop.parts} == {"whole"} for hop in find_hops(some, PATHS))
+
+
+def test_the_share_of_serialisation_is_told_where_its_parts_are_known(tmp_path: Path) -> None:
+    hops = by_arm(tmp_path)
+    unix = hops["unix", "latency_mean_s"]
+    assert unix.share("serialisation") == pytest.approx(20 / 400, rel=0.1)
+    assert unix.share("whole") == 1
+    assert hops["encoded", "latency_mean_s"].share("serialisation") is None, "it has no parts"
+    none = Slope(-1e-6, -2e-6, 1e-6)
+    assert dataclasses.replace(unix, parts={**unix.parts, "whole": none}).share("whole") is None
+
+    found = analyse(open_dataset(tmp_path), "web")
+    (ledger,) = ledgers(dataclasses.replace(found, hops=tuple(hops.values())))
+    shares = {arm: dict(zip(ledger.columns, row, strict=True)) for arm, row in ledger.rows}
+    assert shares["unix"]["serialisation's share"] == "5 %"
+    assert shares["encoded"]["serialisation's share"] == "none"
+    table = tables(dataclasses.replace(found, hops=(unix,)))["hops"].set_index("part")
+    assert table.loc["serialisation", "share"] == unix.share("serialisation")
+    assert pd.isna(table.loc["1 to 2", "share"])
 
 
 def test_what_a_line_does_not_explain_is_said(tmp_path: Path) -> None:

@@ -136,10 +136,14 @@ IPC = {"host": "lab-2", "variant": "", "tool": "ipc", "concurrency": 1}
 REDIS = {**IPC, "tool": "peer-get"}
 
 
-def both(tmp_path: Path, **facts: str) -> Analysis:
+def both(tmp_path: Path, placement: str = "same_core", **facts: object) -> Analysis:
     """A campaign of ipc beside one of redis on a host of the same name."""
     ours = Campaign(
-        cells=(IPC,), arms={"tcp": 1.0, "unix-stream": 1.2}, histograms=False, experiment="ipc"
+        cells=(IPC,),
+        arms={"tcp": 1.0, "unix-stream": 1.2},
+        histograms=False,
+        experiment="ipc",
+        host_facts={"lab-2": {"cpus": [1]}},
     )
     theirs = Campaign(
         name="ipc-peers-20261121t113000-0001",
@@ -147,7 +151,8 @@ def both(tmp_path: Path, **facts: str) -> Analysis:
         arms={"redis-tcp": 1.0, "redis-unix": 1.25},
         histograms=False,
         experiment="ipc-peers",
-        host_facts={"lab-2": facts},
+        host_facts={"lab-2": {"cpus": [1], **facts}},
+        run_values={"placement": placement},
     )
     for campaign in (ours, theirs):
         add_campaign(tmp_path, campaign)
@@ -170,3 +175,30 @@ def test_a_host_that_is_another_one_now_is_not_compared(tmp_path: Path) -> None:
     assert found.agreement is None
     (said,) = [line for line in found.warnings if "Other people's programs" in line]
     assert said.endswith("the hosts are others now (lab-2: kernel)")
+
+
+@pytest.mark.parametrize(
+    ("placement", "cpus", "there"),
+    [
+        ("shared", [0, 1], "shared on CPU 0, 1"),
+        ("same_core", [0], "same_core on CPU 0"),
+        ("split", [1], "split on CPU 1"),
+    ],
+)
+def test_ends_that_shared_their_cpus_otherwise_are_not_compared(
+    tmp_path: Path, placement: str, cpus: list[int], there: str
+) -> None:
+    found = both(tmp_path, placement, cpus=cpus)
+    assert found.agreement is None
+    (said,) = found.unlike
+    assert said == (
+        "Other people's programs are left out: their ends shared the CPUs otherwise "
+        f"(lab-2: {there} there, same_core on CPU 1 here). Measure them again as this was: "
+        "make lab experiment=ipc-peers"
+    )
+    assert said in found.warnings
+    section = render(found, tables(found)).partition('<section id="peers">')[2]
+    section = section.partition("</section>")[0].replace("&#39;", "'")
+    assert said in section
+    assert "were not measured in this lab" not in section
+    assert "agree" not in section

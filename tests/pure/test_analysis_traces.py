@@ -45,6 +45,42 @@ def test_the_request_in_the_middle_of_an_arms_is_shown(tmp_path: Path) -> None:
     assert (asks.what, asks.start_us, asks.duration_us) == (ASKS, 10.0, 480.0)
 
 
+def far_behind(took_us: float, behind_us: float) -> str:
+    """A request whose second service is on a host with a clock that is behind."""
+    chain = [
+        ("1", None, "service-0", "server", 0.0, took_us),
+        ("2", "1", "service-0", "client", 10.0, took_us - 20),
+        ("3", "2", "service-1", "server", 20.0 - behind_us, took_us - 40),
+    ]
+    keys = ("span", "parent", "service", "kind", "start_us", "duration_us")
+    listed = [dict(zip(keys, one, strict=True)) for one in chain]
+    return json.dumps(sorted(listed, key=lambda one: one["start_us"]))
+
+
+def test_a_far_clock_that_is_behind_makes_no_other_span_the_whole(tmp_path: Path) -> None:
+    runs = good_runs(open_dataset(made(tmp_path)).runs())
+    own = runs[runs["arm"] == "sharedvolume"].head(3)
+    # By what came first the second service's would be the whole of the last two.
+    asked = [far_behind(500.0, 0.0), far_behind(520.0, 900.0), far_behind(530.0, 900.0)]
+    (trace,) = find_traces(own.assign(spans=asked))
+    assert [(span.service, span.what, span.start_us) for span in trace.spans] == [
+        ("service-0", SERVES, 0.0),
+        ("service-0", ASKS, 10.0),
+        ("service-1", SERVES, -880.0),
+    ]
+    assert trace.spans[0].duration_us == 520.0
+
+
+def test_a_request_whose_whole_is_not_known_is_not_shown(tmp_path: Path) -> None:
+    runs = good_runs(open_dataset(made(tmp_path)).runs()).head(1)
+    unknown = json.loads(spans(500.0))
+    unknown[1]["duration_us"] = None
+    circle = json.loads(spans(500.0))
+    circle[1]["parent"] = "2"
+    for listed in (unknown, circle):
+        assert list(find_traces(runs.assign(spans=json.dumps(listed)))) == []
+
+
 def test_a_span_of_which_not_all_is_known_is_left_out(tmp_path: Path) -> None:
     runs = good_runs(open_dataset(made(tmp_path)).runs()).head(1)
     for unknown in ({"duration_us": None}, {"kind": "producer"}):

@@ -88,6 +88,40 @@ def test_without_counters_there_is_no_table(state: Path) -> None:
     assert used(state, **{"proxy": nothing, "app-0": nothing}) == {}
 
 
+IPC = {"host": "lab-2", "variant": "", "tool": "ipc", "concurrency": 1}
+
+
+def test_of_runs_of_several_cells_all_is_told_a_run(tmp_path: Path) -> None:
+    ends = {"load": 0.5, "serve": 0.3}
+    arms = {"tcp": 1.0, "pipe": 2.0}
+    campaign = Campaign(
+        cells=(IPC,),
+        arms=arms,
+        tasks=dict.fromkeys(arms, ends),
+        blocks=6,
+        histograms=False,
+        experiment="ipc",
+    )
+    add_campaign(tmp_path, campaign)
+    found = analyse(open_dataset(tmp_path), "ipc")
+    assert {one.cell.label for one in found.used} == {"lab-2, ipc, 1 pair"}
+    pipe = {one.container: one for one in found.used if one.arm == "pipe"}
+    assert {*pipe} == {*ends, TOGETHER}, "the container that measures is one of the two ends"
+    assert (pipe["serve"].n, pipe["serve"].own, pipe["serve"].cache) == (6, 22 * MB, 8 * MB)
+    assert pipe[TOGETHER].own == 44 * MB
+
+    own = found.cpu[(found.cpu["tool"] == "ipc") & (found.cpu["arm"] == "pipe")]
+    assert set(own["per"]) == {"run"}
+    by_part = dict(zip(own["part"], own["cpu_s"], strict=True))
+    assert {**by_part, "idle arms": 0.0} == {
+        **ends, "containers together": 0.8, "unattributed": 0.18, "idle arms": 0.0,
+    }  # fmt: skip
+    page = render(found, tables(found))
+    assert "lab-2, ipc, 1 pair: whole runs" in page
+    assert "CPU of a run, ms, medians over blocks" in page
+    assert page.count("What each container used") == 1
+
+
 def test_it_stands_in_the_report_and_its_tables(state: Path) -> None:
     found = analyse(open_dataset(state), "web")
     shown = tables(found)
