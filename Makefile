@@ -154,6 +154,7 @@ else
 	$(BIN)/python benchmarks/fetch.py -i $(inventory)
 	$(BIN)/python benchmarks/crowd.py -i $(inventory)
 	$(BIN)/python benchmarks/first_answer.py -i $(inventory)
+	$(BIN)/python benchmarks/views.py -i $(inventory)
 	$(BIN)/python benchmarks/converge.py
 endif
 

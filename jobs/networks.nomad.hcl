@@ -139,7 +139,7 @@ locals {
   # one whose refusal says the text that it was given.
   refused = [
     for reason, wrong in {
-      "The networks none and bridge are within one host: no peer." = var.peer != "" && contains(["none", "bridge"], var.network)
+      "The networks none and bridge are within one host: no peer."                          = var.peer != "" && contains(["none", "bridge"], var.network)
       "An mtu is the bridge's, and a published port's: no other network has one to choose." = var.mtu != 1500 && !contains(["bridge", "published"], var.network)
     } : parseint(reason, 10) if wrong
   ]
