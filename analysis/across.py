@@ -42,12 +42,14 @@ class Served:
 class Page:
     """Two groups, the reference last, or one. ``hosts``: by group, with far ends.
 
-    ``left_out``: hosts of a group are emulated and were not asked for, so nothing is compared.
+    Nothing is compared where a group of emulated hosts has nothing to compare: ``left_out``, it was
+    not asked for; ``failed``, those of its hosts that have no good run, asked for or not.
     """
 
     groups: tuple[Group, ...]
     hosts: Mapping[Group, tuple[str, ...]]
     left_out: bool
+    failed: tuple[str, ...]
     comparisons: tuple[Comparison, ...]
     served: tuple[Served, ...]
     images: tuple[Image, ...]
@@ -84,6 +86,7 @@ def find_across(
     if not chosen:
         return ()
     measured = {groups[cell] for cell, _ in cells_of(good)}
+    sound = {groups[cell] for cell, _ in cells_of(runs[runs["state"] == GOOD])}
     rows, machines = _with_sidecars(good, bindings), _machines(bindings)
     ratios = [
         HostRatio(groups[verdict.cell], verdict, effect_of(contrast.pairs.units))
@@ -92,14 +95,15 @@ def find_across(
     images = read_images(bindings)
     pages = []
     for page in chosen:
-        left_out = any(group.emulated and group not in measured for group in page)
+        absent = [group for group in page if group.emulated and group not in measured]
         ends = {end for group in page for end in group.ends}
         pages.append(
             Page(
                 groups=page,
                 hosts={group: hosts[group] for group in page},
-                left_out=left_out,
-                comparisons=() if left_out else tuple(compare_hosts(page, ratios, rows, machines)),
+                left_out=any(group in sound for group in absent),
+                failed=tuple(h for group in absent if group not in sound for h in hosts[group]),
+                comparisons=() if absent else tuple(compare_hosts(page, ratios, rows, machines)),
                 served=tuple(_served(page, groups, runs)),
                 images=tuple(image for image in images if image.arch in ends),
             )

@@ -12,15 +12,18 @@ from analysis.metric import is_primary, metric_of
 
 
 def page_lines(page: Page) -> list[str]:
-    """One line a contrast; where emulated hosts were left out, one that says so."""
-    if page.left_out:
+    """One line a contrast; where emulated hosts have nothing to compare, one that says why."""
+    if page.left_out or page.failed:
         answered, runs = (
             sum(getattr(s, name) for s in page.served) for name in ("answered", "runs")
         )
-        hosts = ", ".join(page.emulated)
+        why, cure = f"no run on emulated hosts is good ({', '.join(page.failed)})", ""
+        if page.left_out:
+            why = f"emulated hosts are left out ({', '.join(page.emulated)})"
+            cure = " --emulated shows ratios."
         return [
-            f"{page.title}: not compared, emulated hosts are left out ({hosts}). "
-            f"Functional: {answered} of {runs} runs there had answers. --emulated shows ratios."
+            f"{page.title}: not compared, {why}. "
+            f"Functional: {answered} of {runs} runs there had answers.{cure}"
         ]
     asked: dict[tuple[str, str], list[Comparison]] = {}
     for one in page.comparisons:

@@ -97,7 +97,9 @@ def combine(effects: Sequence[Estimate]) -> RandomEffects:
 
     ``combine_effects`` of statsmodels gives the weights, the between-host variance after Paule and
     Mandel, and the standard error after Hartung and Knapp (Statistics in Medicine 20, 2001), to be
-    used with k - 1 degrees of freedom; the prediction interval it does not give. Raises
+    used with k - 1 degrees of freedom; the prediction interval it does not give. The error is never
+    below the fixed-effect one (modified Hartung-Knapp; Knapp & Hartung, Statistics in Medicine 22,
+    2003): hosts that happen to agree are no surer than their own errors make them. Raises
     ``ValueError`` for fewer than ``LEAST_HOSTS``.
     """
     k = len(effects)
@@ -106,7 +108,8 @@ def combine(effects: Sequence[Estimate]) -> RandomEffects:
     values = np.array([effect.value for effect in effects])
     variances = np.array([effect.se**2 for effect in effects])
     found = combine_effects(values, variances, method_re="pm")
-    mean = Estimate(float(found.mean_effect_re), float(found.sd_eff_w_re_hksj), k - 1)
+    error = max(float(found.sd_eff_w_re_hksj), float(found.sd_eff_w_fe))
+    mean = Estimate(float(found.mean_effect_re), error, k - 1)
     tau2 = float(found.tau2)
     return RandomEffects(mean, math.sqrt(tau2), prediction_interval(mean, tau2, k), k)
 
@@ -116,8 +119,8 @@ def prediction_interval(mean: Estimate, tau2: float, hosts: int) -> tuple[float,
 
     After Higgins, Thompson & Spiegelhalter (Journal of the Royal Statistical Society A 172, 2009),
     with Hartung and Knapp's standard error as Partlett & Riley have it (Statistics in Medicine 36,
-    2017). Approximate: in simulations of 3 to 6 hosts it held 87 to 99 % of further hosts, while
-    k - 1 degrees of freedom held 85 to 94 %.
+    2017). Approximate: in simulations of 3 to 6 hosts it held 89 to 100 % of further hosts, k - 1
+    degrees of freedom up to 7 points fewer.
     """
     half = float(stats.t.ppf(1 - ALPHA / 2, hosts - 2)) * math.sqrt(tau2 + mean.se**2)
     return mean.value - half, mean.value + half

@@ -64,6 +64,7 @@ class Settings:
     role: str
     region: str
     zone: str
+    subnet: IPv4Network
     caller: IPv4Network | None
     hours: float
     image_owner: str
@@ -122,6 +123,7 @@ def read_settings(inventory: Path, caller: str = "") -> Settings:
         role=variables.role,
         region=variables.region,
         zone=variables.zone,
+        subnet=IPv4Network(variables.subnet),
         caller=network,
         hours=variables.hours,
         image_owner=variables.image_owner,

@@ -2,7 +2,7 @@
 
 EC2 says most of it only when an instance is launched, and then half of a lab may stand already:
 images for every architecture, types of that architecture and offered in the zone, the quota of
-virtual CPUs, and instances of this lab that the inventory does not want.
+virtual CPUs, and what exists of this lab, instances and network, that the inventory does not want.
 """
 
 from __future__ import annotations
@@ -55,8 +55,10 @@ def survey(caller: Caller, settings: Settings) -> Survey:
     with plain_errors():
         types = _types(ec2, settings)
         images = {one.host.arch: _image(ec2, one.host.arch, settings) for one in settings.hosts}
-        instances = _instances(ec2, [{"Name": f"tag:{LAB_TAG}", "Values": [settings.lab_id]}])
+        tagged = [{"Name": f"tag:{LAB_TAG}", "Values": [settings.lab_id]}]
+        instances = _instances(ec2, tagged)
         running = [one for one in _instances(ec2, []) if _counts(one)]
+        subnets = ec2.describe_subnets(Filters=tagged)["Subnets"]
         quota = _quota(caller.client("service-quotas"))
     found = Survey(
         images={arch: image for arch, image in images.items() if image is not None},
@@ -73,6 +75,7 @@ def survey(caller: Caller, settings: Settings) -> Survey:
         *_type_problems(settings, types),
         *_image_problems(settings, found),
         *_instance_problems(settings, instances),
+        *_subnet_problems(settings, subnets),
         *_quota_problems(settings, found),
     ]
     if findings:
@@ -205,7 +208,24 @@ def _instance_problems(settings: Settings, instances: list[dict[str, Any]]) -> I
                 f"{where} is {instance['InstanceType']}, and the inventory wants "
                 f"{wanted[name].type}; make teardown, or write what it is"
             )
+        elif (address := instance.get("PrivateIpAddress")) != wanted[name].host.address:
+            yield (
+                f"{where} has the address {address}, and the inventory wants "
+                f"{wanted[name].host.address}; put the address back, or make teardown first"
+            )
         seen.add(name)
+
+
+def _subnet_problems(settings: Settings, subnets: list[Mapping[str, Any]]) -> Iterator[str]:
+    """A network of other bounds would be made beside it, and a zone is never changed."""
+    wanted = f"{settings.subnet} in {settings.zone}"
+    for one in subnets:
+        found = f"{one['CidrBlock']} in {one['AvailabilityZone']}"
+        if found != wanted:
+            yield (
+                f"the lab's network ({one['SubnetId']}) is {found}, and the inventory wants "
+                f"{wanted}; put it back, or make teardown first"
+            )
 
 
 def _quota_problems(settings: Settings, found: Survey) -> Iterator[str]:

@@ -32,8 +32,8 @@ class Stored:
 class Deviation:
     """One object that is not as it should be, and why; ``item`` is null for one too many.
 
-    ``send``: its bytes must be sent; ``mend``: its headers alone are wrong; ``foreign``: it does
-    not belong there, and is nobody's to delete but its owner's.
+    ``send``: its bytes must be sent; ``mend``: its headers or metadata alone are wrong;
+    ``foreign``: it does not belong there, and is nobody's to delete but its owner's.
     """
 
     cure: Literal["send", "mend", "foreign"]
@@ -56,11 +56,17 @@ def _deviation(item: Item, stored: Stored | None) -> Deviation | None:
         return Deviation("send", item.name, "missing", item)
     if stored.size != item.size:
         return Deviation("send", item.name, f"{stored.size} bytes, expected {item.size}", item)
-    if stored.sha256 is None:
-        return Deviation("send", item.name, "has no sha256 in its metadata", item)
+    wrong = []
     if stored.sha256 != item.sha256:
-        return Deviation("send", item.name, "other content by its sha256", item)
-    wrong = [
+        # A copy by other hands may lose the metadata. The ETag of what went up whole is the MD5 of
+        # its bytes; that of parts, or of what a key of KMS encrypts, equals no file's.
+        same = stored.etag.strip('"') == item.md5
+        other = "another sha256 in its metadata" if same else "other content by its sha256"
+        why = "has no sha256 in its metadata" if stored.sha256 is None else other
+        if not same:
+            return Deviation("send", item.name, why, item)
+        wrong.append(why)
+    wrong += [
         f"{name} {_shown(stored.headers.get(name))}, expected {_shown(item.headers.get(name))}"
         for name in HEADERS
         if stored.headers.get(name) != item.headers.get(name)

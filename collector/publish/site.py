@@ -66,12 +66,16 @@ class LocalFile:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One object: ``name`` below the campaign's prefix, ``headers`` by their names in HTTP."""
+    """One object: ``name`` below the campaign's prefix, ``headers`` by their names in HTTP.
+
+    ``md5`` is what S3 gives as the ETag of an object that went up whole.
+    """
 
     name: str
     source: LocalFile | bytes
     size: int
     sha256: str
+    md5: str
     headers: Mapping[str, str]
 
 
@@ -143,7 +147,7 @@ def _chosen(root: Path, name: str) -> tuple[str, str]:
 
 
 def _title(root: Path, name: str) -> tuple[str, str] | None:
-    head = _read(root, name)[2]
+    head = _read(root, name)[3]
     if head.startswith(_GZIP):
         with contextlib.suppress(zlib.error):
             head = zlib.decompressobj(wbits=31).decompress(head, _HEAD)
@@ -184,20 +188,21 @@ def _refuse_changed_parts(dataset: Path, index: Index, items: list[Item]) -> Non
             )
 
 
-def _read(root: Path, name: str) -> tuple[LocalFile, str, bytes]:
-    """(file, hash, first bytes) of a regular file that no link leads to."""
+def _read(root: Path, name: str) -> tuple[LocalFile, str, str, bytes]:
+    """(file, SHA-256, MD5, first bytes) of a regular file that no link leads to."""
     path = root / name
     try:
         found = path.lstat()
         if path.resolve() != path or not stat.S_ISREG(found.st_mode):
             raise PublishError(f"{path}: no regular file, or behind a link; links are not followed")
-        digest, head = hashlib.sha256(), b""
+        sha256, md5, head = hashlib.sha256(), hashlib.md5(usedforsecurity=False), b""
         for piece in chunks(path):
             head = head or piece[:_HEAD]
-            digest.update(piece)
+            sha256.update(piece)
+            md5.update(piece)
     except OSError as error:
         raise PublishError(f"{path}: {error.strerror}; nothing was published") from None
-    return LocalFile(path, stamp_of(found)), digest.hexdigest(), head
+    return LocalFile(path, stamp_of(found)), sha256.hexdigest(), md5.hexdigest(), head
 
 
 def stamp_of(found: os.stat_result) -> tuple[int, int, int]:
@@ -206,12 +211,13 @@ def stamp_of(found: os.stat_result) -> tuple[int, int, int]:
 
 
 def _file_item(root: Path, path: str, name: str) -> Item:
-    file, sha256, head = _read(root, path)
-    return Item(name, file, file.stamp[1], sha256, headers_of(name, head))
+    file, sha256, md5, head = _read(root, path)
+    return Item(name, file, file.stamp[1], sha256, md5, headers_of(name, head))
 
 
 def _text_item(name: str, data: bytes) -> Item:
-    return Item(name, data, len(data), hashlib.sha256(data).hexdigest(), headers_of(name, data))
+    sha256, md5 = hashlib.sha256(data), hashlib.md5(data, usedforsecurity=False)
+    return Item(name, data, len(data), sha256.hexdigest(), md5.hexdigest(), headers_of(name, data))
 
 
 def headers_of(name: str, head: bytes) -> dict[str, str]:

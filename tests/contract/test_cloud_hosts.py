@@ -64,6 +64,13 @@ def test_start_that_fails_half_way_goes_on_and_is_removed_whole(cloud: Cloud, la
     assert third.returncode == 0, third.stdout
     assert recap(third)["changed"] == 0, third.stdout
 
+    lab.edit("hosts.yml", ("10.87.0.", "10.88.0."))
+    moved = lab.ask("plan", "--caller", "198.51.100.9")
+    assert moved.returncode == 1, moved.stdout
+    assert "has the address 10.87.0.13, and the inventory wants 10.88.0.13" in moved.stdout
+    assert "is 10.87.0.0/24 in eu-central-1a, and the inventory wants 10.88.0.0/24" in moved.stdout
+    lab.edit("hosts.yml", ("10.88.0.", "10.87.0."))
+
     key = (lab.state / "ssh/hosts/cloud-2/host_ed25519").read_text().splitlines()[1]
     for output in (done.stdout, again.stdout, third.stdout):
         assert key not in output

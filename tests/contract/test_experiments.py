@@ -63,6 +63,16 @@ def test_no_rule_complains(path: Path) -> None:
     assert estimate(plan).blocks_cap == len(plan.blocks) > 0
 
 
+def test_every_web_topology_is_tried_on_the_other_architecture() -> None:
+    """As docs/architectures.md says; by tests/lab/test_other_architecture.py."""
+    specs = [
+        load_experiment(ROOT / f"tests/lab/experiments/{name}.yml").spec
+        for name in ("both-all", "both-combined")
+    ]
+    assert all(spec.emulated for spec in specs)
+    assert {arm.variables["path"] for spec in specs for arm in spec.arms.values()} == WEB_PATHS
+
+
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_the_question_is_one_sentence(path: Path) -> None:
     question = load_experiment(path).spec.question

@@ -329,6 +329,26 @@ def test_wrong_metadata_are_mended_by_a_copy(site: Site) -> None:
     assert site.publish("--check").exit_code == 0
 
 
+def test_a_lost_hash_is_mended_by_a_copy_where_the_etag_proves_the_bytes(site: Site) -> None:
+    """As ``aws s3 cp --metadata-directive REPLACE`` loses it."""
+    site.publish()
+    key = f"{MADE.name}/aa.csv"
+    right, body = site.head("aa.csv")["Metadata"], site.get("aa.csv")
+    for lost in ({}, {"sha256": "0" * 64}):
+        site.s3.copy_object(
+            Bucket="site", Key=key, CopySource=f"site/{key}", MetadataDirective="REPLACE",
+            Metadata=lost,
+        )  # fmt: skip
+        assert site.publish("--check").exit_code == 1
+        assert "0 sent (0 bytes), 1 mended" in summary(site.publish())
+        assert {"UploadPart", "PutObject"} & site.made_calls() == set()
+        assert (site.head("aa.csv")["Metadata"], site.get("aa.csv")) == (right, body)
+        assert site.publish("--check").exit_code == 0
+    site.put("aa.csv", body[::-1])
+    assert "1 sent" in summary(site.publish())
+    assert site.get("aa.csv") == body
+
+
 def test_a_copy_of_another_object_than_was_looked_at_is_refused(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,7 +385,8 @@ def test_check_lists_every_deviation_and_touches_none(site: Site) -> None:
         "arms.csv: missing",
         "blocks.csv: Content-Type 'binary/octet-stream', expected 'text/csv; charset=utf-8'; "
         "Cache-Control none, expected 'public, max-age=60'",
-        "cpu.csv: has no sha256 in its metadata",
+        "cpu.csv: has no sha256 in its metadata; Content-Type 'binary/octet-stream', expected "
+        "'text/csv; charset=utf-8'; Cache-Control none, expected 'public, max-age=60'",
         "'old/\\x1b[31m.csv': does not belong to this campaign",
     ]
     assert {"PutObject", "CopyObject"} & site.made_calls() == set()

@@ -77,16 +77,20 @@ def test_what_keeps_the_lab_out_is_said_of_all_machines_at_once(own: OwnLab) -> 
     listen = "import socket,time; s=socket.create_server(('',8301)); time.sleep(600)"
     OTHER.on("systemd-run", "--unit=stranger", "python3", "-c", listen)
     MEASURED.on("mkdir", "/opt/nomad")
+    SERVER.on("mkdir", "-p", "/var/lib/docker/volumes/somebodys")
     try:
         done = own.stages("--tags", "hosts", "-e", '{"lab_cpus": [0, 4095]}', check=False)
     finally:
         OTHER.on("systemctl", "stop", "stranger")
         MEASURED.on("rmdir", "/opt/nomad")
+        SERVER.on("rm", "-r", "/var/lib/docker/volumes")
     assert done.returncode == 2
     assert "Nothing was changed. To be mended, or taken out of the inventory:" in done.stdout
     assert "own-3: port 8301, needed by consul, is held by python3 (stop python3)" in done.stdout
     assert "own-2: already there, and not this lab's: /opt/nomad (" in done.stdout
     assert "own-1: no CPU 4095; there are " in done.stdout
+    kept = "own-1: docker.service is not there, and what it kept is: /var/lib/docker (move "
+    assert kept in done.stdout
 
 
 def test_why_a_machine_is_missing(own: OwnLab) -> None:

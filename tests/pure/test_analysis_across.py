@@ -280,6 +280,25 @@ def test_an_emulated_host_left_out_has_a_page_of_what_worked(tmp_path: Path, req
     assert "What worked on emulated hosts" in text
 
 
+@pytest.mark.parametrize("emulated", [True, False])
+def test_an_emulated_host_without_a_good_run_is_not_told_to_be_asked_for(
+    tmp_path: Path, emulated: bool
+) -> None:
+    slow = {"state": "invalid", "reasons": "little"}
+    lost = {("arm-1", arm): slow for arm in ("tcp-loopback", "sharedvolume")}
+    hosts = {"lab-2": INTEL, "arm-1": EMULATED}
+    found = made(tmp_path, hosts, emulated=emulated, host_values=lost)
+    (page,) = found.across
+    assert (page.left_out, page.comparisons) == (False, ())
+    assert answer(found)[-1] == (
+        "aarch64 (emulated) against x86_64: not compared, no run on emulated hosts is good "
+        "(arm-1). Functional: 24 of 24 runs there had answers."
+    )
+    text = "".join(page_of(found).text)
+    assert "What worked on emulated hosts" in text
+    assert "shows its own ratios" not in text
+
+
 def test_an_emulated_host_asked_for_is_shown_and_never_put_together_with_a_real_one(
     tmp_path: Path,
 ) -> None:

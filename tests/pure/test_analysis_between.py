@@ -56,6 +56,20 @@ def test_hosts_that_agree_have_no_spread_between_them() -> None:
     assert found.mean.value == pytest.approx(0.1)
 
 
+def test_hosts_that_happen_to_agree_are_no_surer_than_each_hosts_own_error_makes_them() -> None:
+    """Hartung and Knapp's error alone would be 0 here: of no width, and no number over another."""
+    same = combine(hosts([0.1] * 3, [0.0004] * 3))
+    fixed = math.sqrt(0.0004 / 3)
+    assert (same.mean.value, same.mean.se) == (pytest.approx(0.1), pytest.approx(fixed))
+    half = float(stats.t.ppf(0.975, 1)) * fixed
+    assert same.predicted == pytest.approx((0.1 - half, 0.1 + half))
+    nothing = difference(same.mean, same.mean)
+    assert (nothing.value, nothing.p) == (0, 1)
+    assert nothing.se == pytest.approx(fixed * math.sqrt(2))
+    near = combine(hosts([0.1, 0.101, 0.099], [0.0004] * 3))
+    assert near.mean.se == pytest.approx(fixed)
+
+
 def test_two_hosts_are_no_sample() -> None:
     with pytest.raises(ValueError, match="2 hosts are no sample, which takes 3"):
         combine(hosts([0.1, 0.2], [0.1, 0.1]))

@@ -233,9 +233,11 @@ def image(arch: str) -> dict[str, Any]:
 
 
 def instance(name: str, type_: str, state: str = "running", **more: Any) -> dict[str, Any]:
+    """As the example wants it: cloud-2 has the address that ends with 12."""
     return {
         "InstanceId": f"i-{name}",
         "InstanceType": type_,
+        "PrivateIpAddress": f"10.87.0.1{name[-1]}",
         "State": {"Name": state},
         "CpuOptions": {"CoreCount": 2, "ThreadsPerCore": 2},
         "Tags": [{"Key": "socklab.host", "Value": name}],
@@ -251,6 +253,7 @@ def ec2(
     images: tuple[str, ...] = ("amd64", "arm64"),
     ours: list[dict[str, Any]] | None = None,
     everybodys: list[dict[str, Any]] | None = None,
+    subnets: tuple[dict[str, str], ...] = (),
     quota: float | None = 64,
 ) -> Iterator[Caller]:
     """What EC2 and Service Quotas say."""
@@ -265,6 +268,8 @@ def ec2(
         stub.add_response("describe_images", {"Images": found})
     for some in (ours, everybodys):
         stub.add_response("describe_instances", {"Reservations": [{"Instances": some or []}]})
+    tagged = {"Filters": [{"Name": "tag:socklab.lab", "Values": ["cloud"]}]}
+    stub.add_response("describe_subnets", {"Subnets": list(subnets)}, tagged)
     quotas = session.stub("service-quotas")
     if quota is None:
         quotas.add_client_error("get_service_quota", "NoSuchResourceException")
@@ -366,6 +371,48 @@ def test_instances_that_the_inventory_does_not_want(session: Stubbed, settings: 
             "cloud-4 (i-cloud-4) is of this lab and not in the inventory; put it back, or make "
             "teardown",
         ]
+
+
+def subnet(cidr: str = "10.87.0.0/24", zone: str = "eu-central-1a") -> dict[str, str]:
+    return {"SubnetId": "subnet-1", "CidrBlock": cidr, "AvailabilityZone": zone}
+
+
+def test_hosts_that_are_elsewhere_than_the_inventory_says(
+    session: Stubbed, settings: Settings
+) -> None:
+    """Else a second network is made beside theirs, and nobody waits where they answer."""
+    ours = [
+        instance("cloud-1", "c7i.xlarge"),
+        instance("cloud-2", "c7i.xlarge", PrivateIpAddress="10.86.0.12"),
+    ]
+    with ec2(session, ours=ours, subnets=(subnet("10.86.0.0/24"),)) as caller:
+        assert reasons(caller, settings) == [
+            "cloud-2 (i-cloud-2) has the address 10.86.0.12, and the inventory wants 10.87.0.12; "
+            "put the address back, or make teardown first",
+            "the lab's network (subnet-1) is 10.86.0.0/24 in eu-central-1a, and the inventory "
+            "wants 10.87.0.0/24 in eu-central-1a; put it back, or make teardown first",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (subnet("10.87.0.0/25"), "10.87.0.0/25 in eu-central-1a"),
+        (subnet(zone="eu-central-1b"), "10.87.0.0/24 in eu-central-1b"),
+    ],
+)
+def test_a_network_of_which_no_address_tells(
+    session: Stubbed, settings: Settings, found: dict[str, str], said: str
+) -> None:
+    with ec2(session, subnets=(found,)) as caller:
+        (line,) = reasons(caller, settings)
+    assert line.startswith(f"the lab's network (subnet-1) is {said}, and the inventory wants ")
+
+
+def test_the_network_that_is_wanted_refuses_nothing(session: Stubbed, settings: Settings) -> None:
+    ours = [instance("cloud-1", "c7i.xlarge")]
+    with ec2(session, ours=ours, subnets=(subnet(),)) as caller:
+        assert survey(caller, settings).missing(settings) == ["cloud-2", "cloud-3"]
 
 
 @pytest.mark.parametrize("code", ["UnauthorizedOperation", "AccessDeniedException"])

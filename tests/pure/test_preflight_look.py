@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import importlib.util
 import json
+from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -141,6 +144,34 @@ def test_the_engines_user_is_let_in(
     assert [said for said, _ in program.look(machine)["errors"]] == ([what] if what else [])
 
 
+def test_what_a_removed_engine_left_is_refused_and_an_empty_folder_is_not(
+    program: ModuleType, root: Path
+) -> None:
+    """The lab's Docker would start what is in there, and teardown would empty it."""
+    (root / "var/lib/docker").mkdir()
+    (root / "var/lib/containerd").mkdir()
+    assert seen(program, root)["errors"] == []
+    write(root, {
+        "var/lib/docker/volumes/x": "", "var/lib/containerd/x": "", "etc/docker/key.json": "",
+    })  # fmt: skip
+    (docker, containerd) = seen(program, root)["errors"]
+    assert docker[0] == (
+        "docker.service is not there, and what it kept is: /var/lib/docker, /etc/docker/key.json"
+    )
+    assert docker[1] == (
+        "move that away, or purge its package if nobody wants it: the lab would start what is in "
+        "it, and teardown remove it"
+    )
+    assert containerd[0] == (
+        "containerd.service is not there, and what it kept is: /var/lib/containerd"
+    )
+    machine = program.Machine(root, WANTED)
+    machine.arch, machine.units = "x86_64", {"docker.service", "containerd.service"}
+    assert program.look(machine)["errors"] == []
+    write(root, {"etc/socklab/before.json": '{"lab": "bench"}'})
+    assert seen(program, root)["errors"] == [], "half a start of this lab"
+
+
 def test_a_full_disk(program: ModuleType, root: Path) -> None:
     ((what, _),) = seen(program, root, disk_gib=10**9)["errors"]
     assert what.endswith(" GiB free in /var/lib, needed 1000000000")
@@ -235,3 +266,20 @@ def test_an_untested_system_is_let_in_when_asked_and_says_so(
     assert found["untested"] is True
     assert found["warnings"][0][0] == "untested system: Ubuntu 24.04"
     json.dumps(found)
+
+
+def test_a_machine_with_an_older_python_is_told_what_it_is(root: Path) -> None:
+    """Ansible asks nothing of a Python before 3.8; such a one knows no ``tuple[str, str]``."""
+
+    generic = ("dict", "frozenset", "list", "set", "tuple", "type")
+    older = {name: partial(getattr(builtins, name)) for name in generic}
+    names: dict[str, Any] = {"__name__": "look", "__builtins__": vars(builtins) | older}
+    exec(compile(ast.parse(FILE.read_text(), feature_version=(3, 8)), FILE, "exec"), names)
+    names["sys"] = SimpleNamespace(version_info=(3, 8, 10), version="3.8.10 (default, ...)")
+    write(root, {"etc/os-release": 'ID=ubuntu\nVERSION_ID="20.04"\nPRETTY_NAME="Ubuntu 20.04.6"\n'})
+    machine = names["Machine"](root, WANTED)
+    machine.arch = "x86_64"
+    assert [what for what, _ in names["look"](machine)["errors"]] == [
+        "python3 is 3.8.10, the runner needs 3.11",
+        "the system is Ubuntu 20.04.6; tried are Debian 12 and 13",
+    ]

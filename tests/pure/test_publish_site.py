@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -227,6 +228,13 @@ def test_what_the_report_does_not_write_is_left_out_and_said(state: Path) -> Non
     ]  # fmt: skip
 
 
+def test_both_hashes_are_of_the_bytes(state: Path) -> None:
+    for item in read(state).items:
+        data = item.source if isinstance(item.source, bytes) else item.source.path.read_bytes()
+        assert item.sha256 == hashlib.sha256(data).hexdigest()
+        assert item.md5 == hashlib.md5(data).hexdigest()
+
+
 def test_a_file_that_cannot_be_read(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = os.open
 
@@ -242,7 +250,8 @@ def test_a_file_that_cannot_be_read(state: Path, monkeypatch: pytest.MonkeyPatch
 
 # What a bucket lacks
 
-ITEM = Item("aa.csv", b"x", 1, "ab", {"Content-Type": "text/csv", "Cache-Control": "short"})
+MD5 = "9dd4e461268c8034f5c8564e155c67a6"  # of b"x"
+ITEM = Item("aa.csv", b"x", 1, "ab", MD5, {"Content-Type": "text/csv", "Cache-Control": "short"})
 RIGHT = Stored(1, "ab", dict(ITEM.headers))
 
 
@@ -253,6 +262,16 @@ RIGHT = Stored(1, "ab", dict(ITEM.headers))
         (Stored(2), "send", "2 bytes, expected 1"),
         (Stored(1, None, ITEM.headers), "send", "has no sha256 in its metadata"),
         (Stored(1, "cd", ITEM.headers), "send", "other content by its sha256"),
+        # What went up in parts, or is encrypted by a key of KMS, has an ETag that proves nothing.
+        (Stored(1, None, {}, f'"{MD5}-2"'), "send", "has no sha256 in its metadata"),
+        (Stored(1, "cd", ITEM.headers, f'"{MD5[::-1]}"'), "send", "other content by its sha256"),
+        (Stored(1, None, ITEM.headers, f'"{MD5}"'), "mend", "has no sha256 in its metadata"),
+        (Stored(1, "cd", ITEM.headers, f'"{MD5}"'), "mend", "another sha256 in its metadata"),
+        (
+            Stored(1, None, {"Content-Type": "text/csv"}, f'"{MD5}"'),
+            "mend",
+            "has no sha256 in its metadata; Cache-Control none, expected 'short'",
+        ),
         (
             Stored(1, "ab", {"Content-Type": "a", "Content-Encoding": "gzip"}),
             "mend",

@@ -7,7 +7,9 @@ is wanted of the machine; so is its output, each finding as [what, cure]::
      "release": "Debian GNU/Linux 13 (trixie)", "untested": false}
 
 Errors are refused, warnings are recorded. Files are read below ``root``, so that a test can show
-a machine of its own. Null is not zero: where the kernel says nothing, nothing is found.
+a machine of its own. Null is not zero: where the kernel says nothing, nothing is found. Runs from
+Python 3.8 on, as Ansible's modules do, so that a machine with an older one than the runner's is
+told what it lacks.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # an older Python cannot evaluate it
+    Finding = tuple[str, str]
 
 ARCHES = ("x86_64", "aarch64")
 RELEASES = ("12", "13")
@@ -44,8 +49,11 @@ SIOCGIFADDR = 0x8915
 LISTENING = "0A"
 ENGINE_USER = "socklab"
 GIB = 1 << 30
-
-Finding = tuple[str, str]
+# What a teardown removes where the unit was not there before the lab.
+ENGINES = {
+    "docker.service": ("/var/lib/docker", "/etc/docker/key.json"),
+    "containerd.service": ("/var/lib/containerd",),
+}
 
 
 class Machine:
@@ -57,6 +65,7 @@ class Machine:
         self.arch = os.uname().machine
         self.kernel = os.uname().release
         self.sshd: list[str] = []  # its settings in force, as ``sshd -T`` prints them
+        self.units: set[str] = set()  # those of ENGINES that systemd knows
 
     def text(self, path: str) -> str | None:
         """Return a file's text, stripped."""
@@ -223,6 +232,27 @@ def _strangers(machine: Machine) -> Iterator[Finding]:
         )
 
 
+def _left_behind(machine: Machine) -> Iterator[Finding]:
+    """What a removed engine kept: somebody's volumes, in what would become the lab's folder."""
+    if machine.own():
+        return
+    for unit, paths in ENGINES.items():
+        kept = [path for path in paths if _holds(machine.root / path[1:])]
+        if kept and unit not in machine.units:
+            yield (
+                f"{unit} is not there, and what it kept is: {', '.join(kept)}",
+                "move that away, or purge its package if nobody wants it: the lab would start "
+                "what is in it, and teardown remove it",
+            )
+
+
+def _holds(path: Path) -> bool:
+    """A file, or a folder that is not empty; one of a file system's own has a lost+found."""
+    if not path.is_dir():
+        return path.exists()
+    return any(one.name != "lost+found" for one in path.iterdir())
+
+
 def _clock(machine: Machine) -> Iterator[Finding]:
     skew = machine.wanted["skew_s"]
     if abs(skew) > SKEW_S:
@@ -363,7 +393,7 @@ def _engine(machine: Machine) -> Iterator[Finding]:
 
 ERRORS = (
     _first_process, _python, _architecture, _supported, _control_groups, _modules, _ports,
-    _strangers, _clock, _cpus, _address, _login, _disk, _memory,
+    _strangers, _left_behind, _clock, _cpus, _address, _login, _disk, _memory,
 )  # fmt: skip
 WARNINGS = (_untested, _governor, _turbo, _siblings, _balancer, _steal, _engine)
 
@@ -381,15 +411,20 @@ def look(machine: Machine) -> dict[str, Any]:
 def main() -> None:
     """Look at the machine that this runs on."""
     machine = Machine(Path("/"), json.loads(sys.argv[1]))
-    said = subprocess.run(
-        ["/bin/sh", "-c", "PATH=$PATH:/usr/sbin:/sbin; sshd -T"],
+    machine.sshd = _asked("sshd -T").stdout.splitlines()
+    machine.units = {one for one in ENGINES if _asked(f"systemctl cat {one}").returncode == 0}
+    print(json.dumps(look(machine)))
+
+
+def _asked(command: str) -> subprocess.CompletedProcess[str]:
+    """Of a shell: it says of a program that is not there that it failed."""
+    return subprocess.run(
+        ["/bin/sh", "-c", f"PATH=$PATH:/usr/sbin:/sbin; {command}"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
-    machine.sshd = said.stdout.splitlines()
-    print(json.dumps(look(machine)))
 
 
 if __name__ == "__main__":
