@@ -173,10 +173,15 @@ def _failed(one: Failures) -> str:
     return f"{one.arm} {100 * one.share.value:.1f} %{seen}{tail}"
 
 
+def is_asked(verdict: Verdict) -> bool:
+    """Whether there is something to judge: what a mechanism does not have, Validity lists."""
+    return verdict.n > 0 or verdict.cell.tool not in OF_CELLS
+
+
 def _contrast_lines(analysis: Analysis, arm: str, base: str, emulated: bool) -> Iterator[str]:
     """A line, with a part for each thing that the cells' primary metrics are.
 
-    A time and a rate are no range. What a mechanism does not have is no part: Validity lists it.
+    A time and a rate are no range.
     """
     guests = analysis.emulated_cells
     own: dict[str, list[Verdict]] = {}
@@ -184,7 +189,7 @@ def _contrast_lines(analysis: Analysis, arm: str, base: str, emulated: bool) -> 
     for v in analysis.primary:
         if (v.arm, v.baseline, v.cell in guests) == (arm, base, emulated):
             asked = True
-            if v.n or v.cell.tool not in OF_CELLS:
+            if is_asked(v):
                 own.setdefault(metric(v).words, []).append(v)
     name = f"{arm_name(analysis, arm)} vs {arm_name(analysis, base)}"
     name += ", emulated" if emulated else ""

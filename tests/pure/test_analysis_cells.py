@@ -85,7 +85,10 @@ def test_a_forbidden_mechanism_is_not_compared_and_is_told(tmp_path: Path) -> No
     assert ("vsock", "everything", "not available: socket: EAFNOSUPPORT", 8) in told
     assert ("pipe", "throughput of 32,768 B", "too large: at most 8192 B: kernel.msgmax", 8) in told
     assert ("tcp", "connect", "not applicable", 16) in told  # both copies
-    assert "not available: socket: EAFNOSUPPORT" in render(found, tables(found))
+    page = render(found, tables(found))
+    assert "not available: socket: EAFNOSUPPORT" in page
+    assert any(one.n == 0 for one in found.verdicts), "too large for a pipe"
+    assert "no block has a good run of both arms" not in page, "Validity has it"
 
 
 def test_an_arm_whose_messages_are_all_too_large_is_told_and_compared_with_nothing(
