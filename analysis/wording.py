@@ -117,7 +117,7 @@ def _variants(analysis: Analysis) -> list[str]:
 
 
 def _blocks(analysis: Analysis) -> str:
-    counts = sorted({v.blocks for v in analysis.primary}) or [0]
+    counts = sorted({v.blocks for v in analysis.primary if is_asked(v)}) or [0]
     number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     noun = "block" if counts == [1] else "blocks"
     return f"{number} {noun}{' a cell' if len(analysis.cells) > 1 else ''}"

@@ -89,6 +89,7 @@ def test_a_forbidden_mechanism_is_not_compared_and_is_told(tmp_path: Path) -> No
     assert "not available: socket: EAFNOSUPPORT" in page
     assert any(one.n == 0 for one in found.verdicts), "too large for a pipe"
     assert "no block has a good run of both arms" not in page, "Validity has it"
+    assert ", 8 blocks a cell." in page
 
 
 def test_an_arm_whose_messages_are_all_too_large_is_told_and_compared_with_nothing(
