@@ -115,7 +115,7 @@ class Host:
         """Wait for the right answer of a deployment: to a URL, or from within a container."""
         if "container" in order:
             return probe.probe_inside(self.link, order["container"], order["limit_s"])
-        return probe.probe(self.link, order["url"], order["services"], order["limit_s"])
+        return probe.probe(self.link, order["url"], order.get("services"), order["limit_s"])
 
     def prove(self, order: Mapping[str, Any]) -> Answer:
         """Look at a container or at the wire, as only root can (roles/runner)."""

@@ -507,6 +507,13 @@ def test_the_right_answer(status: int, body: bytes, said: str | None) -> None:
     assert found is None if said is None else said in str(found)
 
 
+def test_a_deployment_that_is_no_chain_is_probed_too(program: Program) -> None:
+    ready(program)
+    answer = program.ask(do="probe", url="http://127.0.0.1:9/", limit_s=0.05)
+    assert (answer["event"], answer["ready"]) == ("answer", False)
+    assert "refused" in answer["reason"]
+
+
 @pytest.mark.parametrize("found", ["4", "true", '"8"', "null"])
 def test_an_answer_of_a_chain_of_another_length_is_not_the_right_one(found: str) -> None:
     body = f'{{"hello": "world", "utcnow": "", "random": 1, "services": {found}}}'.encode()
