@@ -93,7 +93,8 @@ def main() -> None:
     print(f"{'MiB':<12}" + "".join(f"{where:>12}" for where in found))
     for row in found["cgroup"]:
         print(f"{row:<12}" + "".join(f"{shown(row, one.get(row)):>12}" for one in found.values()))
-    sys.exit("\n".join(problems))
+    if problems:
+        sys.exit("\n".join(problems))
 
 
 if __name__ == "__main__":
