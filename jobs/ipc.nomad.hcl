@@ -138,20 +138,18 @@ locals {
 
   # By affinity: Nomad has cores to give away, but each to one task only, and every arm is up at
   # once. The waiting process of "load" is pinned for the record: what is started there is not its child.
-  cpus      = split(",", var.host_cpus)
-  last      = local.cpus[length(local.cpus) - 1]
-  serving   = var.cpus == "apart" ? local.cpus[0] : local.last
-  pinned    = var.cpus != "any"
-  on_first  = local.pinned ? ["/usr/bin/taskset", "-c", local.serving] : []
-  on_last   = local.pinned && (local.two || var.cpus == "same") ? ["/usr/bin/taskset", "-c", local.last] : []
-  both_pins = local.pinned && !local.two ? ["--cpus", "${local.last},${local.serving}"] : []
+  cpus     = split(",", var.host_cpus)
+  last     = local.cpus[length(local.cpus) - 1]
+  serving  = var.cpus == "apart" ? local.cpus[0] : local.last
+  pinned   = var.cpus != "any"
+  on_first = local.pinned ? ["/usr/bin/taskset", "-c", local.serving] : []
+  on_last  = local.pinned && (local.two || var.cpus == "same") ? ["/usr/bin/taskset", "-c", local.last] : []
 
   asked = join(" ", concat(
     [var.mechanism],
     local.within,
     [local.meeting],
-    local.two ? [] : ["--fork"],
-    local.both_pins,
+    local.two ? [] : ["--fork", "--cpus", "${var.cpus}:${var.host_cpus}"],
     var.latency_bytes == "" ? [] : ["--latency", var.latency_bytes],
     var.throughput_bytes == "" ? [] : ["--throughput", var.throughput_bytes],
     var.connect ? ["--connect"] : [],

@@ -13,7 +13,7 @@ from collector.campaign.errors import BlockFailed, CampaignError, UsageError
 from collector.campaign.mesh import Mesh
 from collector.campaign.remote import Remote, ask_all
 from collector.campaign.scaling import Growth, growth_of
-from collector.plan.experiment import filled
+from collector.plan.experiment import HOST_CPUS, filled
 from collector.plan.jobfile import declared_variables
 from collector.plan.plan import Plan
 
@@ -49,11 +49,12 @@ class Order:
 def orders(plan: Plan, block: Any) -> list[Order]:
     """Return what a block deploys or starts, in the plan's order of running."""
     variant = plan.variants[block.variant]
+    ours = {HOST_CPUS: ",".join(map(str, plan.hosts[block.host].cpus))}
     found = []
     for run in block.runs:
         arm = plan.arms[run.arm]
         variables = {**arm.variables, **variant}
-        program = tuple(filled(word, variables) for word in arm.program)
+        program = tuple(filled(word, variables | ours) for word in arm.program)
         key = f"{run.arm}/{run.copy}"
         found.append(Order(key, run.arm, run.copy, arm.job, variables, program))
     return found
@@ -131,7 +132,7 @@ class Deployer:
             path = self._root / str(order.job)
             cpus = ",".join(map(str, place.cpus))
             ours = {**self._fixed, "node": place.host, "node_address": place.address}
-            ours |= {"host_cpus": cpus, "port": port}
+            ours |= {HOST_CPUS: cpus, "port": port}
             if place.peer is not None:
                 ours |= {"peer": place.peer, "peer_address": place.peer_address}
             if order.variables.get("tls") or order.variables.get("path") == "tcp-tls":
@@ -308,6 +309,6 @@ def containers_of(
     answers = ask_all(observers.values(), "containers", allocations=sorted(jobs))
     for host, answer in answers.items():
         for one in answer["containers"]:
-            rest = {key: one[key] for key in one if key not in ("task", "allocation")}
+            rest = {key: one[key] for key in one if key != "task"}
             found[jobs[one["allocation"]]][one["task"]] = {"host": host, **rest}
     return found

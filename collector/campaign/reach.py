@@ -21,6 +21,7 @@ from collector.plan.model import Block
 
 EMULATED_PATIENCE: Final = 10.0
 INSIDE: Final = "/local/load"
+SAME: Final = "same"
 PROGRAMS: Final = "/usr/local/lib/socklab/programs"
 
 
@@ -61,6 +62,7 @@ class Reach:
             raise NotReadyError(
                 f"{block.host} has no program {name}: ansible-playbook lab.yml --tags workloads"
             ) from None
+        cpus = self.runners[block.host].facts["cpus"]
         return {
             "job": identity,
             "arm": order.arm,
@@ -76,7 +78,8 @@ class Reach:
             "images": {},
             "sidecars": {},
             "program": {**program, "words": words},
-            "cpus": self.runners[block.host].facts["cpus"],
+            # As of a container that holds both ends: two CPUs, where they are apart.
+            "cpus": cpus[-1:] if order.variables.get("cpus") == SAME else cpus,
         }
 
     def header(

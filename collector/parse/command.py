@@ -34,7 +34,7 @@ _BEGINS: Final = {
     "fortio": "'{ \"RunType\": ...' (-json -)",
     "sysbench": "'sysbench ... (using ...'",
     "stream": "'{\"stream\": 1, ...'",
-    "ipc": '\'{"ipc":"1.2.0", ...\'',
+    "ipc": '\'{"ipc":"1.3.0", ...\'',
     "serialisation": '\'{"serialisation":"1.0.0", ...\'',
     "peer": "as redis-benchmark --csv, perf bench, sockperf, iperf3 -J or stress-ng do",
 }

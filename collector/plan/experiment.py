@@ -44,6 +44,7 @@ RATE_LIMIT: Final = 10_000_000
 TEXT_LIMIT: Final = 1000
 PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 DIRECTORY: Final = "dir"
+HOST_CPUS: Final = "host_cpus"
 
 
 def _label(text: str) -> str:

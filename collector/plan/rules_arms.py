@@ -8,7 +8,7 @@ from typing import Final
 
 from collector.parse import TOOLS
 from collector.plan.case import Case
-from collector.plan.experiment import DIRECTORY, PLACEHOLDER, Value, level_name
+from collector.plan.experiment import DIRECTORY, HOST_CPUS, PLACEHOLDER, Value, level_name
 from collector.plan.findings import NAME_LIMIT, Finding, is_label, shown, suggestion
 from collector.plan.jobfile import declared_variables
 
@@ -218,7 +218,7 @@ class ProgramCanRun:
         spec = case.experiment.spec
         if not is_label(program[0], NAME_LIMIT):
             yield f"expected the name of a program of the lab, got {shown(program[0])}"
-        names = {*case.experiment.variables_of(arm), *spec.cross, DIRECTORY}
+        names = {*case.experiment.variables_of(arm), *spec.cross, DIRECTORY, HOST_CPUS}
         for name in _placeholders(program):
             if name not in names:
                 yield f"{{{name}}} is no variable of this arm{suggestion(name, sorted(names))}"
@@ -278,7 +278,7 @@ class EngineVariablesAreLeftAlone:
         "id",
         "node",
         "node_address",
-        "host_cpus",
+        HOST_CPUS,
         "peer",
         "peer_address",
         "port",

@@ -98,7 +98,7 @@ def test_either_end_runs_on_the_cpu_that_is_asked_for(cpus: str, serving: str) -
     assert of_two["load"] == ["/usr/bin/taskset", "-c", "7", "/usr/bin/sleep"]
     assert scripts(two)["local/load"].startswith("exec /usr/bin/taskset -c 7 ipc measure pipe ")
     one = render("pipe", "one", host_cpus="2,5,7", cpus=cpus)
-    assert f" --fork --cpus 7,{serving} --latency " in scripts(one)["local/load"]
+    assert f" --fork --cpus {cpus}:2,5,7 --latency " in scripts(one)["local/load"]
     # The record of what one container may run on: two CPUs, where its processes are apart.
     assert (len(tasks(one)["load"]["Config"]["entrypoint"]) > 1) is (cpus == "same")
 

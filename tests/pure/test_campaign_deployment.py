@@ -102,7 +102,9 @@ question: What does it cost in no container?
 factor: mechanism
 baseline: tcp
 arms:
-  tcp: {program: [ipc, "{mechanism}", "{dir}", "--latency={bytes}"], variables: {mechanism: tcp}}
+  tcp:
+    program: [ipc, "{mechanism}", "{dir}", "--latency={bytes}", "same:{host_cpus}"]
+    variables: {mechanism: tcp}
   deployed: {job: jobs/ipc.nomad.hcl, variables: {mechanism: tcp}}
 cross: {bytes: [64, 4096]}
 load: [{tool: ipc, concurrency: [1]}]
@@ -117,7 +119,8 @@ blocks: 1
     plan = Plan.from_json(plan.to_json())
     for block in plan.blocks:
         size = plan.variants[block.variant]["bytes"]
+        cpus = ",".join(map(str, plan.hosts[block.host].cpus))
         found = {one.key: (one.job, one.program) for one in orders(plan, block)}
-        words = ("ipc", "tcp", "{dir}", f"--latency={size}")
+        words = ("ipc", "tcp", "{dir}", f"--latency={size}", f"same:{cpus}")
         assert found["tcp/a"] == found["tcp/b"] == (None, words)
         assert found["deployed/a"] == ("jobs/ipc.nomad.hcl", ())

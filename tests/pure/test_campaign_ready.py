@@ -130,6 +130,19 @@ def test_a_program_that_is_missing_is_told_from_a_host_that_is_away(
 
 
 @pytest.mark.parametrize(
+    ("cpus", "bound"), [(None, [2, 5]), ("any", [2, 5]), ("apart", [2, 5]), ("same", [5])]
+)
+def test_a_program_that_is_put_on_one_cpu_is_bound_to_it(
+    cpus: str | None, bound: list[int]
+) -> None:
+    """As ipc puts both its ends on the last one; the placement of the rows follows from it."""
+    runner = Mock(ask=Mock(return_value={"tool": {"path": "/x/ipc"}}), facts={"cpus": [2, 5]})
+    reach = Reach(*[Mock()] * 8, runners={"lab-2": runner})
+    order = Order("a/a", "a", "a", None, {"cpus": cpus} if cpus else {}, ("ipc", "measure"))
+    assert reach.program(Mock(host="lab-2"), order, "sl-a")["cpus"] == bound
+
+
+@pytest.mark.parametrize(
     ("experiment", "images"),
     [
         ("web", {"app", "combined", "proxy"}), ("web-direct", {"app", "caller"}),

@@ -336,8 +336,11 @@ def test_a_measuring_end_waits_for_the_serving_one(program: Path, tmp_path: Path
         (("measure", "pipe", "/tmp", "--latency", "1;2"), "separated by commas"),
         (("measure", "pipe", "/tmp", "--latency", "1048577"), "from 1 to 1048576"),
         (("measure", "pipe", "/tmp", "--latency", "1", "--time", "soon"), "seconds from 0.01"),
-        (("measure", "pipe", "/tmp", "--latency", "1", "--cpus", "0,1"), "only with --fork"),
-        (("measure", "pipe", "/tmp", "--latency", "1", "--fork", "--cpus", "0"), "MEASURING,SERV"),
+        (("measure", "pipe", "/tmp", "--latency", "1", "--cpus", "same:0"), "only with --fork"),
+        (("measure", "pipe", "/tmp", "--fork", "--cpus", "0,1"), "any, same or apart, a colon"),
+        (("measure", "pipe", "/tmp", "--fork", "--cpus", "sam:0"), "a colon and CPUs, not 'sam:0'"),
+        (("measure", "pipe", "/tmp", "--fork", "--cpus", "same:"), "from 0 to 1023, not ''"),
+        (("measure", "pipe", "/tmp", "--fork", "--cpus", "any:0;1"), "by commas, not ';1'"),
         (("measure", "tcp", "tcp:lab-2:7000", "--latency", "1"), "with an IPv4 address and a port"),
         (("measure", "tcp", "tcp:127.0.0.1:65535", "--latency", "1"), "a port from 1 to 65534"),
         (("measure", "tcp", "tcp:127.0.0.1:7000", "--fork", "--latency", "1"), "a directory"),
@@ -373,7 +376,8 @@ def test_a_path_that_is_too_long_for_a_socket_is_reported(program: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("cpus", "refused"), [("1000,0", "1000"), ("0,1000", "1000"), ("1001,1000", "1001")]
+    ("cpus", "refused"),
+    [("apart:0,1000", "1000"), ("apart:1000,0", "1000"), ("same:0,1001", "1001")],
 )
 def test_a_cpu_that_is_not_there_is_named_with_its_errno_at_either_end(
     program: Path, tmp_path: Path, cpus: str, refused: str

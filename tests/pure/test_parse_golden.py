@@ -1,7 +1,7 @@
 """Real outputs of every tool against the exact records expected of them.
 
 They are of wrk 4.1.0, ab 2.4.71, h2load 1.52.0, fortio 1.68.0, sysbench 1.0.20 on MariaDB 10.11,
-stream 1.0.0, ipc 1.0.0 to 1.2.0, and serialisation 1.0.0; those of ``peer`` are of redis-benchmark
+stream 1.0.0, ipc 1.0.0 to 1.3.0, and serialisation 1.0.0; those of ``peer`` are of redis-benchmark
 7.0.15, perf 6.1.187, sockperf 3.7, iperf3 3.12 and stress-ng 0.15.06, each as it was run for a
 second. ``udp_lost`` is of a network without its larger datagrams.
 

@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define IPC_VERSION "1.2.0"
+#define IPC_VERSION "1.3.0"
 
 enum {
     MEASURED = 0, /* exit codes */

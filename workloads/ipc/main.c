@@ -3,7 +3,7 @@
  *
  *   gcc -std=c11 -O2 -Wall -Wextra -Werror -o ipc *.c
  *
- *   ipc measure MECHANISM PLACE [--fork] [--cpus MEASURING,SERVING] [--user-namespace]
+ *   ipc measure MECHANISM PLACE [--fork] [--cpus any|same|apart:CPUS] [--user-namespace]
  *               [--time S] [--latency SIZES] [--throughput SIZES] [--connect]
  *   ipc serve [--user-namespace] PLACE
  *   ipc list
@@ -14,6 +14,9 @@
  * see; `list` says what else the two must share for a mechanism. TCP and UDP need not be on one host:
  * PLACE is then tcp:ADDRESS:PORT, the serving end's, which uses the port after it, too. With
  * --user-namespace an end first makes one of its own, which a child of it is in, too.
+ *
+ * Of the CPUs with --fork, numbers separated by commas, `same` puts both ends on the last one, and
+ * `apart` the measuring one there and the serving one on the first; `any` leaves it to the kernel.
  *
  * SIZES are bytes of a message, separated by commas. The cells (a mode and a size each) share --time
  * seconds among them, those that the mechanism has; each takes a tenth more before, as warm-up.
@@ -480,13 +483,26 @@ static struct sizes read_sizes(const char *text, const char *what)
 
 static void read_cpus(const char *text, int cpus[2])
 {
-    char *end;
-    cpus[0] = (int)number_of(text, &end, 0, CPU_SETSIZE - 1, "--cpus");
-    if (*end != ',')
-        refuse("--cpus: expected MEASURING,SERVING, not '%s'", text);
-    cpus[1] = (int)number_of(end + 1, &end, 0, CPU_SETSIZE - 1, "--cpus");
-    if (*end)
-        refuse("--cpus: expected MEASURING,SERVING, not '%s'", text);
+    const char *listed = strchr(text, ':');
+    size_t length = listed ? (size_t)(listed - text) : 0;
+    bool apart = length == 5 && strncmp(text, "apart", length) == 0;
+    bool same = length == 4 && strncmp(text, "same", length) == 0;
+    bool any = length == 3 && strncmp(text, "any", length) == 0;
+    if (!apart && !same && !any)
+        refuse("--cpus: expected any, same or apart, a colon and CPUs, not '%s'", text);
+    long first = -1, last;
+    for (char *end;; listed = end) {
+        last = number_of(listed + 1, &end, 0, CPU_SETSIZE - 1, "--cpus");
+        first = first < 0 ? last : first;
+        if (!*end)
+            break;
+        if (*end != ',')
+            refuse("--cpus: expected CPUs, separated by commas, not '%s'", end);
+    }
+    if (any)
+        return;
+    cpus[0] = (int)last;
+    cpus[1] = (int)(apart ? first : last);
 }
 
 static struct asked read_asked(int argc, char **argv)
