@@ -19,6 +19,7 @@ import pandas as pd
 
 from analysis import consistency, environment
 from analysis.across import Page, find_across
+from analysis.attribution import Share, find_shares
 from analysis.calls import Calls, find_calls
 from analysis.ceiling import Ceiling, find_ceilings
 from analysis.cells import Unmeasured, Wire, find_unmeasured, find_wire, whole_runs
@@ -126,6 +127,7 @@ class Analysis:
     counted: tuple[Counted, ...]
     calls: tuple[Calls, ...]
     used: tuple[Used, ...]
+    shares: tuple[Share, ...]
     unmeasured: tuple[Unmeasured, ...]
     claims: tuple[Claim, ...]
     replications: tuple[Replication, ...]
@@ -228,7 +230,7 @@ def analyse(
     twins, contrasts = _contrasts(plan, good, history)
     verdicts = judge_all(contrasts)
     bindings, files = dataset.bindings(chosen), dataset.table("files", [chosen])
-    raw = {name: dataset.table(name, [chosen]) for name in ("containers", "histograms")}
+    raw = {name: dataset.table(name, [chosen]) for name in ("containers", "hosts", "histograms")}
     proofs = read_proofs(dataset.table("proofs", [chosen]))
     mesh = find_mesh(plan, good, {**raw, "bindings": bindings}, proofs)
     paths = paths_of(good)
@@ -271,6 +273,11 @@ def analyse(
         counted=tuple(find_counted(good)),
         calls=tuple(find_calls(good, raw["containers"])),
         used=tuple(used for one in (good, whole) for used in find_used(one, raw["containers"])),
+        shares=tuple(
+            share
+            for one in (good, whole)
+            for share in find_shares(one, raw["containers"], raw["hosts"])
+        ),
         unmeasured=tuple(find_unmeasured(last, parts)),
         wire=tuple(find_wire(last, parts)),
         failures=tuple(find_failures(good)) if plan.failures else (),

@@ -62,6 +62,7 @@ def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
         ),
         **({"calls": _calls(analysis)} if analysis.calls else {}),
         **({"used": _used(analysis)} if analysis.used else {}),
+        **({"shares": _shares(analysis)} if analysis.shares else {}),
         **(
             {"unmeasured": pd.DataFrame([_fields(one) for one in analysis.unmeasured])}
             if analysis.unmeasured
@@ -224,6 +225,18 @@ def _used(analysis: Analysis) -> pd.DataFrame:
             "sent_bytes_per_work": one.sent, "loopback_bytes_per_work": one.loopback,
         }
         for one in analysis.used
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _shares(analysis: Analysis) -> pd.DataFrame:
+    rows = [
+        {
+            **_cell(one.cell), "arm": one.arm, "level": one.level, "name": one.name, "n": one.n,
+            "cpu_s_per_work": one.cpu_s, "own_bytes": one.own, "memory_bytes": one.memory,
+            "block_bytes_per_work": one.blocks, "network_bytes_per_work": one.network,
+        }
+        for one in analysis.shares
     ]  # fmt: skip
     return pd.DataFrame(rows)
 

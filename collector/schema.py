@@ -218,6 +218,7 @@ CONTAINERS: Final = _table(
     ("container", "string", "", "task name: proxy, app-0, combined, ..."),
     ("container_id", "string", "", "engine's id"),
     ("host", "string", "", "host that it runs on; its counters are from there"),
+    ("allocation", "string", "", "Nomad's id of the allocation that it is a task of"),
     ("measured", "bool", "", "belongs to the deployment under load (else idle beside it)"),
     ("cpu_s", "float64", "s", "CPU during the measured part"),
     ("cpu_user_s", "float64", "s", "of it, user"),
@@ -235,7 +236,29 @@ CONTAINERS: Final = _table(
     ("received_bytes", "int64", "B", "came into its network namespace; null if it is the host's"),
     ("sent_bytes", "int64", "B", "went out of it; tasks that share a namespace share the figure"),
     ("loopback_bytes", "int64", "B", "went over its loopback"),
+    ("network", "int64", "", "tells its network namespace on its host; null if it is the host's"),
+    (
+        "processes",
+        "string",
+        "",
+        "JSON: name -> number (after the run), cpu_s, memory_anonymous_bytes of those; or null",
+    ),
     ("calls", "string", "", "JSON: system call -> number in the traced run; null without one"),
+)
+
+# What the containers on a host used is a part of this.
+HOSTS: Final = _table(
+    ("run", "string", "", "run id"),
+    ("attempt", "int64", "", "attempt"),
+    ("host", "string", "", "host of the topology, or its peer"),
+    ("memory_bytes", "int64", "B", "memory in use after the run, page cache too"),
+    ("memory_anonymous_bytes", "int64", "B", "of memory_bytes, the processes' own"),
+    ("memory_cache_bytes", "int64", "B", "of memory_bytes, page cache and shared memory"),
+    ("memory_kernel_bytes", "int64", "B", "of memory_bytes, the kernel's; null if not said"),
+    ("read_bytes", "int64", "B", "read from block devices; null where the kernel does not count"),
+    ("written_bytes", "int64", "B", "written to them"),
+    ("links_bytes", "int64", "B", "through its ends of containers' networks, both ways together"),
+    ("complete", "bool", "", "no container of the block came or went on it during the run"),
 )
 
 # What one run of a tool that measures several things in turn says of each (ipc, serialisation).
@@ -344,6 +367,7 @@ PROOFS: Final = _table(
 TABLES: Final[Mapping[str, tuple[Column, ...]]] = {
     "runs": RUNS,
     "containers": CONTAINERS,
+    "hosts": HOSTS,
     "histograms": HISTOGRAMS,
     "cells": CELLS,
     "cell_histograms": CELL_HISTOGRAMS,

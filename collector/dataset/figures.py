@@ -18,6 +18,7 @@ from collector.dataset.counters import (
 from collector.dataset.fields import (
     Body,
     as_json,
+    mapping,
     maybe_mapping,
     maybe_number,
     maybe_text,
@@ -37,6 +38,10 @@ NETWORK: Final = {
 # What a container's cgroup, and its network namespace, count up.
 _OWN: Final = ("memory_limit_hits", "read_bytes", "written_bytes")
 _NETWORK: Final = ("received_bytes", "sent_bytes", "loopback_bytes")
+_MEMORY: Final = (
+    "memory_bytes", "memory_anonymous_bytes", "memory_cache_bytes", "memory_kernel_bytes",
+)  # fmt: skip
+_THROUGH: Final = ("read_bytes", "written_bytes", "links_bytes")
 _UNKNOWN: Final[tuple[Body, Body]] = ({}, {})
 
 
@@ -188,22 +193,64 @@ def container_rows(
                     "container": container.task,
                     "container_id": container.id,
                     "host": container.host,
+                    "allocation": container.allocation,
                     "measured": deployment is measured,
                     "cpu_s": _grown_s(first, last, "cpu_ns"),
                     "cpu_user_s": _grown_s(first, last, "cpu_user_ns"),
                     "cpu_system_s": _grown_s(first, last, "cpu_system_ns"),
                     "throttled_count": grown(first, last, "throttled_count"),
                     "throttled_s": _grown_s(first, last, "throttled_ns"),
-                    "memory_bytes": maybe_whole(now, "memory_bytes"),
                     "memory_peak_bytes": maybe_whole(now, "memory_peak_bytes"),
-                    "memory_anonymous_bytes": maybe_whole(now, "memory_anonymous_bytes"),
-                    "memory_cache_bytes": maybe_whole(now, "memory_cache_bytes"),
-                    "memory_kernel_bytes": maybe_whole(now, "memory_kernel_bytes"),
+                    **{name: maybe_whole(now, name) for name in _MEMORY},
                     **{name: grown(first, last, name) for name in _OWN},
                     **{name: grown(first_net, last_net, name) for name in _NETWORK},
+                    "network": maybe_whole(last_net, "namespace"),
+                    "processes": _processes(first, last),
                     "calls": _calls(calls, container.task) if deployment is measured else None,
                 }
             )
+    return rows
+
+
+def _processes(before: Body, after: Body) -> str | None:
+    """Those there after the run, by name. One that began during it has used all that it says."""
+    listed = maybe_mapping(after, "processes")
+    if listed is None:
+        return None
+    earlier, found = maybe_mapping(before, "processes") or {}, dict[str, Row]()
+    for key in listed:
+        now, then = mapping(listed, key), maybe_mapping(earlier, key) or {"cpu_ns": 0}
+        own = found.setdefault(
+            text(now, "name"), {"number": 0, "cpu_s": 0.0, "memory_anonymous_bytes": 0}
+        )
+        own["number"] += 1
+        own["cpu_s"] += (whole(now, "cpu_ns") - whole(then, "cpu_ns")) / NS
+        own["memory_anonymous_bytes"] += whole(now, "memory_anonymous_bytes")
+    return as_json(found)
+
+
+def host_rows(run: str, header: Header, observed: Observed) -> list[Row]:
+    """Rows of the table ``hosts``: one for each of the topology's hosts that was seen."""
+    rows = []
+    for host in header.cpus:
+        seen = observed.windows.get(host)
+        first, last = (
+            (None, None)
+            if seen is None
+            else (maybe_mapping(one, "host") for one in (seen.before, seen.after))
+        )
+        if seen is None or first is None or last is None:
+            continue
+        rows.append(
+            {
+                "run": run,
+                "attempt": header.attempt,
+                "host": host,
+                **{name: maybe_whole(last, name) for name in _MEMORY},
+                **{name: grown(first, last, name) for name in _THROUGH},
+                "complete": seen.settled,
+            }
+        )
     return rows
 
 

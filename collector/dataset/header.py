@@ -46,6 +46,7 @@ class Container:
     task: str
     host: str
     id: str
+    allocation: str | None
     started_at: str | None
     limited: bool
 
@@ -216,7 +217,8 @@ def _deployment(body: Body, host: str, boots: Mapping[str, str | None]) -> Deplo
         place = maybe_text(facts, "host") or host
         if place not in boots:
             raise FieldError(f"container {task!r} is on {place!r}, no host of this topology")
-        containers.append(Container(task, place, text(facts, "id"), started, limited))
+        identity, allocation = text(facts, "id"), maybe_text(facts, "allocation")
+        containers.append(Container(task, place, identity, allocation, started, limited))
         sets.append(frozenset(cpu_numbers(facts, "cpus")))
     if not containers:  # a program on the host itself, both of whose ends have its CPUs
         sets.append(frozenset(cpu_numbers(body, "cpus")))

@@ -26,7 +26,7 @@ from collector.dataset.fields import (
     text,
     whole,
 )
-from collector.dataset.figures import container_rows, counters, growth, spans, times
+from collector.dataset.figures import container_rows, counters, growth, host_rows, spans, times
 from collector.dataset.gates import judge
 from collector.dataset.header import (
     Deployment,
@@ -77,6 +77,7 @@ class BlockRows:
     bytes: int = 0
     runs: list[Row] = field(default_factory=list)
     containers: list[Row] = field(default_factory=list)
+    hosts: list[Row] = field(default_factory=list)
     bindings: list[Row] = field(default_factory=list)
     histograms: HistogramRows = field(default_factory=HistogramRows)
     cells: list[Row] = field(default_factory=list)
@@ -169,6 +170,7 @@ def _add_run(
     rows.runs.append(row)
     calls = maybe_mapping(traced, "calls") or {}
     rows.containers.extend(container_rows(run, header, deployment, observed, calls))
+    rows.hosts.extend(host_rows(run, header, observed))
 
 
 def _add_cells(rows: BlockRows, run: str, cells: Sequence[Cell]) -> None:

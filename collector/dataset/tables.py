@@ -32,6 +32,7 @@ _TYPES: Final = {
 PART_TABLES: Final = (
     "runs",
     "containers",
+    "hosts",
     "histograms",
     "cells",
     "cell_histograms",
@@ -96,6 +97,7 @@ def block_tables(rows: BlockRows) -> dict[str, pa.Table]:
     return {
         "runs": from_rows("runs", rows.runs),
         "containers": from_rows("containers", rows.containers),
+        "hosts": from_rows("hosts", rows.hosts),
         "histograms": histogram_table(rows.histograms, rows.attempt),
         "cells": from_rows("cells", rows.cells),
         "cell_histograms": from_rows("cell_histograms", rows.cell_histograms),

@@ -21,8 +21,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from collector.runner import block, counters, facts, probe
+from collector.runner import block, counters, facts, kernel, probe
+from collector.runner.cgroup import cgroup_folders
 from collector.runner.link import Lapsed, Link, said_by
+from collector.runner.network import read_net
 
 LIST_CONTAINERS: Final = ("sudo", "-n", "/usr/local/lib/socklab/list-containers")
 LIST_IMAGES: Final = ("sudo", "-n", "/usr/local/lib/socklab/list-images")
@@ -56,7 +58,7 @@ class Host:
         program = Path(sys.argv[0])
         return {
             "sha256": hashlib.sha256(program.read_bytes()).hexdigest(),
-            "boot_id": counters.boot_id(),
+            "boot_id": kernel.boot_id(),
             "cpus": self.cpus,
             "environment": facts.environment(self.cpus),
             "wall_ns": time.time_ns(),  # last: looking around takes a while on a slow host
@@ -66,7 +68,7 @@ class Host:
         """List the containers of the given allocations and remember their cgroups."""
         wanted = set(order["allocations"])
         found = [one for one in _list_containers() if one["allocation"] in wanted]
-        self.folders = {one["id"]: counters.cgroup_folders(one["pid"]) for one in found}
+        self.folders = {one["id"]: cgroup_folders(one["pid"]) for one in found}
         for one in found:
             one["cpus"] = _allowed_cpus(one["pid"])
         return {"containers": found}
@@ -96,13 +98,12 @@ class Host:
         """Say which of the given allocations' networks have ever accepted a TCP connection."""
         if not set(order["allocations"]) <= self._networks.keys():
             for one in _list_containers():  # tasks of one allocation share its network
-                self._networks[one["allocation"]] = counters.PROC / str(one["pid"]) / "net"
+                self._networks[one["allocation"]] = kernel.PROC / str(one["pid"]) / "net"
         return {
             "called": [
                 one
                 for one in order["allocations"]
-                if one in self._networks
-                and counters.read_net(self._networks[one]).get("PassiveOpens")
+                if one in self._networks and read_net(self._networks[one]).get("PassiveOpens")
             ]
         }
 
@@ -157,7 +158,7 @@ class Host:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return {"held_by": os.pread(self._lock, 4096, 0).decode("utf-8", "replace") or "?"}
-        holder = {"pid": os.getpid(), "boot_id": counters.boot_id(), "campaign": order["campaign"]}
+        holder = {"pid": os.getpid(), "boot_id": kernel.boot_id(), "campaign": order["campaign"]}
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, json.dumps(holder).encode(), 0)
         return {"held_by": None}
@@ -198,7 +199,7 @@ def _list_containers() -> list[dict[str, Any]]:
 
 
 def _allowed_cpus(pid: int) -> list[int] | None:
-    for line in (counters.read_text(counters.PROC / str(pid) / "status") or "").splitlines():
+    for line in (kernel.read_text(kernel.PROC / str(pid) / "status") or "").splitlines():
         if line.startswith("Cpus_allowed_list:"):
             cpus: list[int] = []
             for part in line.split()[1].split(","):

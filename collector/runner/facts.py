@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
-from collector.runner.counters import PROC, cgroup_version, read_text
+from collector.runner.kernel import PROC, cgroup_version, read_text
 from collector.runner.link import said_by
 
 NETWORKS: Final = Path("/sys/class/net")

@@ -334,6 +334,15 @@ class Campaign:
             "lab_cpu_ns": 0,
             "frequency_khz": {},
             "net": {"ListenOverflows": 0, "ListenDrops": 0, "RetransSegs": int(seconds)},
+            "host": {
+                "memory_bytes": 900_000_000,
+                "memory_anonymous_bytes": 400_000_000,
+                "memory_cache_bytes": 300_000_000,
+                "memory_kernel_bytes": None,
+                "read_bytes": None,
+                "written_bytes": 4096 * int(seconds),
+                "links_bytes": 1000 * int(seconds),
+            },
             "cgroups": cgroups,
         }
 

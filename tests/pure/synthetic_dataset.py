@@ -5,8 +5,9 @@ latency follows from Little's law, CPU per request from the inverse. With ``task
 of each container are given, and a task ``load`` means that the load is made inside; with
 ``latency`` the quantiles of each arm are, and move together from block to block. ``host_ratios``
 (by host), ``host_values`` (by host and arm), ``host_facts`` and ``images`` (by host) make hosts
-differ. The first tranche has ``first`` blocks a cell, without it all. Runs of the tool ``ipc`` have
-cells, and no figure of their own.
+differ. ``used_by_host`` is what the table ``hosts`` says, which is empty without. The first tranche
+has ``first`` blocks a cell, without it all. Runs of the tool ``ipc`` have cells, and no figure of
+their own.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class Campaign:
     host_facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     proofs: Sequence[Mapping[str, Any]] = ()
+    used_by_host: Mapping[str, Any] | None = None
     question: str = "Is a Unix socket faster than loopback TCP between nginx and its application?"
 
 
@@ -148,6 +150,9 @@ def _add_block(
         rows["cells"].extend(_cells(row))
         rows["bindings"].append(_binding(row, campaign))
         rows["containers"].extend(_containers(row, campaign, rng))
+        if campaign.used_by_host is not None:
+            where = {key: row[key] for key in ("run", "attempt", "host")}
+            rows["hosts"].append({**where, "complete": True, **campaign.used_by_host})
         if campaign.histograms and row["latency_p50_s"] is not None:
             rows["histograms"].extend(_histogram(row, rng))
 
@@ -280,7 +285,8 @@ def _containers(
         for task, used in tasks.items()
     ]
     idle = {"container": "proxy", "measured": False, "cpu_s": float(rng.uniform(0.001, 0.003))}
-    common = {"run": row["run"], "attempt": row["attempt"], "deployment": row["deployment"]}
+    common = {key: row[key] for key in ("run", "attempt", "deployment", "host")}
+    common["allocation"] = "allocation-1"
     return [{**common, "container_id": "0" * 64, **part} for part in [*own, idle]]
 
 

@@ -35,7 +35,7 @@ def test_collect(tmp_path: Path) -> None:
     assert found.exit_code == 0
     again = call("collect", "--state", tmp_path, "--rebuild", "--verify")
     assert again.exit_code == 0
-    assert "verified: 0 problems in 5 parts" in again.output
+    assert "verified: 0 problems in 6 parts" in again.output
 
 
 def test_collect_with_a_quarantined_run(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_csv_cells_are_no_formulas_and_null_is_empty(tmp_path: Path) -> None:
     assert (row["host_cpu_s"], row["listen_overflows"], row["retransmits"]) == ("", "", "")
     assert row["errors_read"] == "0"
     assert {path.name for path in folder.iterdir()} == {
-        "runs.csv", "containers.csv", "histograms.csv", "bindings.csv", "files.csv",
+        "runs.csv", "containers.csv", "hosts.csv", "histograms.csv", "bindings.csv", "files.csv",
         "proofs.csv", "cells.csv", "cell_histograms.csv",
     }  # fmt: skip
 

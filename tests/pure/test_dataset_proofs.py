@@ -74,7 +74,7 @@ def test_collect_says_which_did_not_hold(places: Places) -> None:
     assert found.exit_code == 0, found.output
     assert f"{MADE.name}: 1 of 2 proofs held" in found.output
     assert f"proof did not hold: {MADE.name}: intention: =Denied traffic fails." in found.output
-    assert "verified: 0 problems in 6 parts" in found.output
+    assert "verified: 0 problems in 7 parts" in found.output
     assert "'=Denied" in (places.state / "csv" / "proofs.csv").read_text()
 
 

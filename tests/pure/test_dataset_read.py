@@ -63,6 +63,48 @@ def test_identity_times_and_counters(tmp_path: Path) -> None:
     assert row["block_sha256"] == rows.sha256
 
 
+def test_a_hosts_figures_and_a_containers_processes(tmp_path: Path) -> None:
+    proxy = container_id(1, 1, "tcp-loopback", "a", "proxy")
+
+    def used(size: int, links: int) -> Body:
+        return {
+            "memory_bytes": size, "memory_anonymous_bytes": 40, "memory_cache_bytes": 30,
+            "memory_kernel_bytes": None, "read_bytes": None, "written_bytes": 5,
+            "links_bytes": links,
+        }  # fmt: skip
+
+    def process(name: str, cpu_ns: int) -> Body:
+        return {"name": name, "cpu_ns": cpu_ns, "memory_anonymous_bytes": 1000}
+
+    def change(body: Body) -> None:
+        for when, host in (("before", used(90, 700)), ("after", used(95, 1000))):
+            body[when]["lab-2"]["host"] = host
+        before, after = (body[when]["lab-2"]["cgroups"][proxy] for when in ("before", "after"))
+        before["processes"] = {"7.1": process("nginx", 5 * 10**8), "9.1": process("gone", 10**9)}
+        # One more of the same name, which began meanwhile, with a number that another had.
+        after["processes"] = {"7.1": process("nginx", 9 * 10**8), "9.8": process("nginx", 10**8)}
+        after["net"] = {"namespace": 4026532301}
+
+    rows = read(tmp_path, change)
+    host, *_ = rows.hosts
+    assert host == {
+        "run": rows.runs[0]["run"], "attempt": 1, "host": "lab-2", "memory_bytes": 95,
+        "memory_anonymous_bytes": 40, "memory_cache_bytes": 30, "memory_kernel_bytes": None,
+        "read_bytes": None, "written_bytes": 0, "links_bytes": 300, "complete": True,
+    }  # fmt: skip
+    told = [one for one in rows.containers if one["processes"]]
+    assert [(one["container"], one["network"]) for one in told] == [("proxy", 4026532301)]
+    assert json.loads(told[0]["processes"]) == {
+        "nginx": {"number": 2, "cpu_s": 0.5, "memory_anonymous_bytes": 2000}
+    }
+
+    def unseen(body: Body) -> None:
+        del body["after"]["lab-2"]["host"]
+
+    runs = [one["run"] for one in read(tmp_path / "before", unseen).hosts]
+    assert runs == [one["run"] for one in rows.runs[1:]], "as it was before hosts were looked at"
+
+
 def test_images_are_as_recorded_and_null_where_absent(tmp_path: Path) -> None:
     app = {
         "name": "app",

@@ -21,7 +21,7 @@ from collector.blockfile import read_lines
 from collector.campaign.errors import BlockFailed, NoRoom
 from collector.campaign.program import pack_runner
 from collector.campaign.remote import Remote
-from collector.runner import counters, probe
+from collector.runner import cgroup, counters, kernel, probe
 from collector.runner.__main__ import serve
 from collector.runner.link import Lapsed, Link
 
@@ -370,7 +370,7 @@ def test_a_full_disk_is_told_from_other_failures(error: Exception, full: bool) -
 
 def test_counters_of_this_machine() -> None:
     cpus = sorted(os.sched_getaffinity(0))
-    folders = counters.cgroup_folders(os.getpid())
+    folders = cgroup.cgroup_folders(os.getpid())
     taken = counters.snapshot("bare-metal", cpus, {"me": folders})
     assert set(taken["cpu"]) == {str(cpu) for cpu in cpus}
     assert all(len(ticks) == 8 for ticks in taken["cpu"].values())
@@ -378,7 +378,7 @@ def test_counters_of_this_machine() -> None:
     assert taken["net"]["RetransSegs"] >= 0
     assert taken["net"].keys() >= {"received_bytes", "sent_bytes", "loopback_bytes"}
     assert taken["cgroups"]["me"]["net"] == {}, "the host's, and counted there"
-    gone = counters.snapshot("bare-metal", cpus, {"gone": counters.cgroup_folders(2**22 + 1)})
+    gone = counters.snapshot("bare-metal", cpus, {"gone": cgroup.cgroup_folders(2**22 + 1)})
     assert gone["cgroups"]["gone"]["net"] == {}
 
 
@@ -396,9 +396,9 @@ def test_counters_of_cgroup_v2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "253:0 rbytes=100 wbytes=40\n7:1 rbytes=9 wbytes=0\n8:32 \n"
     )
     (tmp_path / "block/253:0/slaves/sda").mkdir(parents=True)
-    monkeypatch.setattr(counters, "BLOCKS", tmp_path / "block")
-    monkeypatch.setattr(counters, "CGROUP", tmp_path)
-    assert counters.read_cgroup({"unified": str(one)}) == {
+    monkeypatch.setattr(cgroup, "BLOCKS", tmp_path / "block")
+    monkeypatch.setattr(kernel, "CGROUP", tmp_path)
+    assert cgroup.read_cgroup({"unified": str(one)}) == {
         "cpu_ns": 5000,
         "cpu_user_ns": 3000,
         "cpu_system_ns": 2000,
@@ -431,22 +431,22 @@ def test_counters_of_cgroup_v1_whose_controllers_are_mounted_each_by_itself(
     (tmp_path / "memory/one/memory.failcnt").write_text("6\n")
     (tmp_path / "memory/one/memory.memsw.failcnt").write_text("3\n")
     (tmp_path / "memory/one/memory.kmem.usage_in_bytes").write_text("8192\n")
-    (tmp_path / "blkio/one/blkio.throttle.io_service_bytes").write_text(
+    (tmp_path / "blkio/one/blkio.throttle.io_service_bytes_recursive").write_text(
         "8:0 Read 30\n8:0 Write 4\n8:0 Sync 30\n8:0 Total 34\n8:16 Read 1\n8:16 Write 0\n"
         "8:16 Total 1\nTotal 35\n"
     )
     (tmp_path / "cpu/one/cpu.stat").write_text(
         "nr_periods 9\nnr_throttled 4\nthrottled_time 6000\n"
     )
-    monkeypatch.setattr(counters, "CGROUP", tmp_path)
-    monkeypatch.setattr(counters, "PROC", tmp_path / "proc")
-    found = counters.read_cgroup(counters.cgroup_folders(7))
+    monkeypatch.setattr(kernel, "CGROUP", tmp_path)
+    monkeypatch.setattr(kernel, "PROC", tmp_path / "proc")
+    found = cgroup.read_cgroup(cgroup.cgroup_folders(7))
     assert (found["cpu_ns"], found["throttled_count"], found["throttled_ns"]) == (5000, 4, 6000)
     assert (found["memory_limit_hits"], found["memory_kernel_bytes"]) == (9, 8192)
     assert (found["read_bytes"], found["written_bytes"]) == (31, 4)
     # Linux 6.18, whatever was read and written.
-    (tmp_path / "blkio/one/blkio.throttle.io_service_bytes").write_text("Total 0\n")
-    found = counters.read_cgroup(counters.cgroup_folders(7))
+    (tmp_path / "blkio/one/blkio.throttle.io_service_bytes_recursive").write_text("Total 0\n")
+    found = cgroup.read_cgroup(cgroup.cgroup_folders(7))
     assert (found["read_bytes"], found["written_bytes"]) == (None, None)
 
 
@@ -464,13 +464,84 @@ def test_what_a_container_sends_is_its_own_networks_and_never_the_hosts(
         (tmp_path / process / "dev").write_text(head + devices)
     (tmp_path / "7/net").mkdir(parents=True)
     (tmp_path / "7/net/dev").hardlink_to(tmp_path / "net/dev")  # in the host's namespace
-    monkeypatch.setattr(counters, "PROC", tmp_path)
+    monkeypatch.setattr(kernel, "PROC", tmp_path)
     folders = {name: {"net": str(tmp_path / name / "net")} for name in ("7", "8", "9", "gone")}
     taken = counters.snapshot("bare-metal", [], folders)["cgroups"]
     found = {name: one["net"] for name, one in taken.items()}
+    spaces = [found[name].pop("namespace") for name in ("8", "9")]
+    assert len({*spaces, (tmp_path / "net/dev").stat().st_ino}) == 3
     assert found["8"] == {"loopback_bytes": 5, "received_bytes": 30, "sent_bytes": 40}
     assert found["9"] == {"loopback_bytes": 6, "received_bytes": 0, "sent_bytes": 0}
     assert found["7"] == found["gone"] == {}
+
+
+def test_processes_of_a_container_are_told_by_pid_and_start_and_may_have_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pid, name, ticks in (("7", "nginx", (20, 5)), ("8", "a) (b\nc", (1, 0))):
+        (tmp_path / pid).mkdir()
+        after = ["S", *["0"] * 10, *map(str, ticks), *["0"] * 6, "4711", "0"]
+        (tmp_path / pid / "stat").write_text(f"{pid} ({name}) {' '.join(after)}\n")
+        (tmp_path / pid / "statm").write_text("90 30 10 1 0 9 0\n")
+    (tmp_path / "cgroup.procs").write_text("7\n8\n9\n")  # 9 ended between the two looks
+    monkeypatch.setattr(kernel, "PROC", tmp_path)
+    tick_ns, page = 10**9 // os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+    assert cgroup.read_processes(dict.fromkeys(("cpuacct", "unified"), str(tmp_path))) == {
+        "7.4711": {"name": "nginx", "cpu_ns": 25 * tick_ns, "memory_anonymous_bytes": 20 * page},
+        "8.4711": {"name": "a) (b\nc", "cpu_ns": tick_ns, "memory_anonymous_bytes": 20 * page},
+    }
+    assert cgroup.read_processes({}) == {}
+
+
+def test_a_machine_says_what_it_uses_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "meminfo").write_text(
+        "MemTotal: 1000 kB\nMemFree: 300 kB\nBuffers: 20 kB\nCached: 180 kB\nAnonPages: 400 kB\n"
+        "KernelStack: 3 kB\nPageTables: 4 kB\nSlab: 50 kB\nHugePages_Total: 0\n"
+    )
+    (tmp_path / "diskstats").write_text(
+        "8 0 sda 5 0 100 9 4 0 40 9 0 9 9\n8 1 sda1 5 0 100 9 4 0 40 9 0 9 9\n"
+        "253 0 dm-0 5 0 100 9 4 0 40 9 0 9 9\n7 0 loop0 5 0 7 9 4 0 7 9 0 9 9\n"
+        "8 16 sdb 1 0 2 9 1 0 4 9 0 9 9\n"
+    )
+    (tmp_path / "block/253:0/slaves/sda").mkdir(parents=True)
+    (tmp_path / "block/8:1/partition").mkdir(parents=True)
+    (tmp_path / "net").mkdir()
+    device = "{:>8}: {} 1 0 0 0 0 0 0 {} 1 0 0 0 0 0 0\n"
+    (tmp_path / "net/dev").write_text(
+        device.format("eth0", 900, 900) + device.format("veth12ab", 30, 40)
+        + device.format("vethcd", 1, 2) + device.format("docker0", 31, 42)
+    )  # fmt: skip
+    monkeypatch.setattr(kernel, "PROC", tmp_path)
+    for module in (cgroup, counters):
+        monkeypatch.setattr(module, "BLOCKS", tmp_path / "block")
+    assert counters.read_host("bare-metal") == {
+        "memory_bytes": 700 * 1024,
+        "memory_anonymous_bytes": 400 * 1024,
+        "memory_cache_bytes": 200 * 1024,
+        "memory_kernel_bytes": 57 * 1024,
+        "read_bytes": 102 * 512,
+        "written_bytes": 44 * 512,
+        "links_bytes": 73,
+    }
+    for name in ("meminfo", "diskstats", "net/dev"):
+        (tmp_path / name).unlink()
+    assert set(counters.read_host("bare-metal").values()) == {None}
+
+
+def test_a_virtual_host_is_what_its_own_cgroup_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpu memory io\n")
+    (tmp_path / "memory.current").write_text("77\n")
+    (tmp_path / "memory.stat").write_text("anon 66\nfile 11\n")
+    (tmp_path / "cpu.stat").write_text("usage_usec 5\n")
+    monkeypatch.setattr(kernel, "CGROUP", tmp_path)
+    found = counters.read_host("virtual")
+    assert (found["memory_bytes"], found["memory_anonymous_bytes"]) == (77, 66)
+    assert (found["memory_kernel_bytes"], found["read_bytes"]) == (None, None)
+    assert counters.lab_cpu_ns("virtual", {}) == 5000
 
 
 @pytest.mark.parametrize(("version", "name"), [(1, "tasks"), (2, "cgroup.threads")])
@@ -484,11 +555,12 @@ def test_context_switches_are_those_of_every_thread(
         )
         (tmp_path / str(thread) / "status").write_text(text)
     (tmp_path / name).write_text("7\n8\n9\n")  # 9 ended between the two looks
-    monkeypatch.setattr(counters, "PROC", tmp_path)
-    monkeypatch.setattr(counters, "cgroup_version", lambda: version)
-    assert counters.read_context_switches(tmp_path) == 33
+    folders = dict.fromkeys(("cpuacct", "unified"), str(tmp_path))
+    monkeypatch.setattr(kernel, "PROC", tmp_path)
+    monkeypatch.setattr(cgroup, "cgroup_version", lambda: version)
+    assert cgroup.read_context_switches(folders) == 33
     (tmp_path / name).write_text("")
-    assert counters.read_context_switches(tmp_path) is None
+    assert cgroup.read_context_switches(folders) is None
 
 
 @pytest.mark.parametrize(
