@@ -117,6 +117,14 @@ def cgroup(share: float, at_ns: int) -> Body:
         "throttled_ns": 0,
         "memory_bytes": 20_000_000,
         "memory_peak_bytes": None,
+        "processes": {
+            f"{pid}.4711": {
+                "name": "nginx",
+                "cpu_ns": used // 2,
+                "memory_anonymous_bytes": 2_000_000,
+            }
+            for pid in (7, 8)
+        },
     }
 
 

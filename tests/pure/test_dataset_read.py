@@ -92,9 +92,9 @@ def test_a_hosts_figures_and_a_containers_processes(tmp_path: Path) -> None:
         "memory_anonymous_bytes": 40, "memory_cache_bytes": 30, "memory_kernel_bytes": None,
         "read_bytes": None, "written_bytes": 0, "links_bytes": 300, "complete": True,
     }  # fmt: skip
-    told = [one for one in rows.containers if one["processes"]]
-    assert [(one["container"], one["network"]) for one in told] == [("proxy", 4026532301)]
-    assert json.loads(told[0]["processes"]) == {
+    (told,) = (one for one in rows.containers if one["network"] == 4026532301)
+    assert (told["container"], told["allocation"]) == ("proxy", None)
+    assert json.loads(told["processes"]) == {
         "nginx": {"number": 2, "cpu_s": 0.5, "memory_anonymous_bytes": 2000}
     }
 
