@@ -241,7 +241,7 @@ CONTAINERS: Final = _table(
         "processes",
         "string",
         "",
-        "JSON: name -> number (after the run), cpu_s, memory_anonymous_bytes of those; or null",
+        "JSON: name -> number after the run, cpu_s, memory_anonymous_bytes; null if not measured",
     ),
     ("calls", "string", "", "JSON: system call -> number in the traced run; null without one"),
 )

@@ -206,7 +206,8 @@ class Attempt:
         # Before anything else is asked of the observer that watched it.
         growing = self._growing.pop(binding["job"], None)
         scaled = {} if growing is None else {"scaled": growing.end()}
-        answers = ask_all(self._observers.values(), "snapshot")
+        measured = [one["id"] for one in binding["containers"].values()]
+        answers = ask_all(self._observers.values(), "snapshot", processes_of=measured)
         snapshots = {name: answer["snapshot"] for name, answer in answers.items()} | scaled
         if when == "after":
             now = containers_of(self._bindings, self._ends).get(binding["job"], {})

@@ -91,8 +91,9 @@ class Host:
         return {"rules": json.loads(listed.stdout)}
 
     def snapshot(self, order: Mapping[str, Any]) -> Answer:
-        """Read every counter."""
-        return {"snapshot": counters.snapshot(self.kind, self.cpus, self.folders)}
+        """Read every counter; of the given containers, what their processes use."""
+        seen = counters.snapshot(self.kind, self.cpus, self.folders, order.get("processes_of", ()))
+        return {"snapshot": seen}
 
     def called(self, order: Mapping[str, Any]) -> Answer:
         """Say which of the given allocations' networks have ever accepted a TCP connection."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -123,12 +123,15 @@ def read_frequencies(cpus: Iterable[int]) -> dict[str, int] | None:
 
 
 def snapshot(
-    kind: str, cpus: Iterable[int], containers: Mapping[str, Mapping[str, str]]
+    kind: str,
+    cpus: Iterable[int],
+    containers: Mapping[str, Mapping[str, str]],
+    measured: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return every counter of the host (docs/contracts.md, Block file).
 
     ``containers``: container id to its cgroup's folders. One without a network of its own has no
-    counters of any: they are the host's.
+    counters of any: they are the host's. ``measured``: those whose processes are told.
     """
     cpus, ours = list(cpus), namespace(kernel.PROC / "net")
 
@@ -155,7 +158,7 @@ def snapshot(
             one: {
                 **read_cgroup(folders),
                 "net": net(Path(folders.get("net", NOWHERE))),
-                "processes": read_processes(folders),
+                **({"processes": read_processes(folders)} if one in measured else {}),
             }
             for one, folders in containers.items()
         },

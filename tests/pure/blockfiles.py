@@ -117,15 +117,13 @@ def cgroup(share: float, at_ns: int) -> Body:
         "throttled_ns": 0,
         "memory_bytes": 20_000_000,
         "memory_peak_bytes": None,
-        "processes": {
-            f"{pid}.4711": {
-                "name": "nginx",
-                "cpu_ns": used // 2,
-                "memory_anonymous_bytes": 2_000_000,
-            }
-            for pid in (7, 8)
-        },
     }
+
+
+def processes(share: float, at_ns: int) -> Body:
+    """Two processes that share what their container used."""
+    used = {"name": "nginx", "cpu_ns": int(share * at_ns) // 2, "memory_anonymous_bytes": 2_000_000}
+    return {f"{pid}.4711": used for pid in (7, 8)}
 
 
 @cache
@@ -325,8 +323,12 @@ class Campaign:
             for task, (place, busy_share) in self.tasks.items():
                 if place != host:
                     continue
-                share = busy_share if f"{arm}/{copy}" == busy else 0.001
-                cgroups[container_id(block, attempt, arm, copy, task)] = cgroup(share, at_ns)
+                measured = f"{arm}/{copy}" == busy
+                share = busy_share if measured else 0.001
+                one = container_id(block, attempt, arm, copy, task)
+                cgroups[one] = cgroup(share, at_ns)
+                if measured:
+                    cgroups[one]["processes"] = processes(share, at_ns)
         if host == "lab-1":
             for number in range(self.idle_cgroups):
                 cgroups[container_id(host, number)] = cgroup(0.001, at_ns)
