@@ -98,11 +98,11 @@ def _window(before: Body, after: Body) -> Window:
 def grown(before: Body, after: Body, key: str) -> int | None:
     """How far a counter grew; None if either side lacks it or it went back."""
     first, last = before.get(key), after.get(key)
+    if type(first) is int and type(last) is int:
+        return last - first if last >= first else None
     if first is None or last is None:
         return None
-    if type(first) is not int or type(last) is not int:
-        raise refuse(key, "a whole number", last if type(first) is int else first)
-    return last - first if last >= first else None
+    raise refuse(key, "a whole number", last if type(first) is int else first)
 
 
 def network(observed: Observed, hosts: Iterable[str], name: str) -> int | None:

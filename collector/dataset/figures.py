@@ -178,11 +178,14 @@ def container_rows(
     ``calls``: of the measured deployment, task to what its system calls were counted to be.
     """
     rows = []
+    afterwards = {
+        host: maybe_mapping(taken or {}, "cgroups") or {} for host, taken in observed.after.items()
+    }
     for deployment in header.deployments.values():
         for container in deployment.containers:
             seen = observed.windows.get(container.host)
             first, last = (seen.cgroups if seen else {}).get(container.id, _UNKNOWN)
-            after = maybe_mapping(observed.after.get(container.host) or {}, "cgroups") or {}
+            after = afterwards.get(container.host, {})
             now = maybe_mapping(after, container.id) or {}
             first_net, last_net = (maybe_mapping(one, "net") or {} for one in (first, last))
             rows.append(
