@@ -98,8 +98,9 @@ clean: ## Remove what was built here: virtual environment, test caches, cached i
 ##@ Tests: make test, or one layer
 LAYERS := static pure contract render jobs lab
 PYTEST = $(BIN)/python -m pytest -q
-# a worker a core; a file's tests stay together, for they share what is dear to make
-SPREAD = $(PYTEST) -n auto --dist loadfile
+# A worker a core. A file's tests stay together, for they share what is dear to make; files in their order, since those with few
+# tests, which are put last otherwise, are the long ones.
+SPREAD = $(PYTEST) -n auto --dist loadfile --no-loadscope-reorder
 # prints how long a layer took, whatever became of it
 layer = @start=$$SECONDS; echo "== layer $(1)"; trap 'echo "== layer $(1): $$((SECONDS - start)) s"' EXIT;
 
