@@ -196,5 +196,5 @@ def test_an_experiment_that_cannot_be_run_is_refused_before_anything_is_made() -
     )  # fmt: skip
     assert done.returncode == 2
     assert re.search(r"experiments/mesh-web\.yml:\d+:1: peer: ", done.stderr + done.stdout)
-    assert "PLAY [Hosts]" not in done.stdout
+    assert "PLAY [Virtual hosts]" not in done.stdout
     assert not (ROOT / ".lab" / f"refused-{os.getpid()}").exists()
