@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from collector.blockfile import block_name
 from collector.campaign import calls
-from collector.campaign.deployment import LOAD, Order, containers_of, orders
+from collector.campaign.deployment import LOAD, Order, orders
 from collector.campaign.errors import BlockFailed, NotFetched
 from collector.campaign.fetch import failed_runs, fetch_block
 from collector.campaign.reach import Reach
@@ -210,17 +210,17 @@ class Attempt:
         answers = ask_all(self._observers.values(), "snapshot", processes_of=measured)
         snapshots = {name: answer["snapshot"] for name, answer in answers.items()} | scaled
         if when == "after":
-            now = containers_of(self._bindings, self._ends).get(binding["job"], {})
+            running = {one for answer in answers.values() for one in answer["running"]}
             snapshots["containers"] = {
                 task: {"id": one["id"], "started_at": one["started_at"]}
-                for task, one in now.items()
+                for task, one in binding["containers"].items()
+                if one["id"] in running
             }
             if binding["variables"].get("trace") == SAMPLED:
                 snapshots["spans"] = read_spans(self._reach.cluster, binding, self._block.host)
             # Nomad tells of a dead task a moment later; by then the block may be over.
-            for task, one in binding["containers"].items():
-                if task not in now or now[task]["id"] != one["id"]:
-                    self._gone[binding["job"]] = task
+            for task in binding["containers"].keys() - snapshots["containers"].keys():
+                self._gone[binding["job"]] = task
         return snapshots
 
     def _grow(self, identity: str) -> None:

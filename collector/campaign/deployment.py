@@ -259,7 +259,7 @@ class Deployer:
     def _bind_containers(
         self, found: dict[str, dict[str, Any]], observers: Mapping[str, Remote]
     ) -> None:
-        listed = containers_of(found, observers)
+        listed = _containers_of(found, observers)
         answers = ask_all(observers.values(), "images")
         for binding in found.values():
             binding["containers"] = listed[binding["job"]]
@@ -295,7 +295,7 @@ class Deployer:
         return found
 
 
-def containers_of(
+def _containers_of(
     bindings: Mapping[str, Mapping[str, Any]], observers: Mapping[str, Remote]
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """List the containers of bound deployments on every host: job to task to container."""

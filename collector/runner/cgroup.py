@@ -19,6 +19,7 @@ BLOCKS: Final = Path("/sys/dev/block")
 LOOP: Final = "7:"
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+USER, SYSTEM, STARTED = 11, 12, 19  # utime, stime, starttime: the 14th, 15th and 22nd of stat
 ACCOUNT: Final = {1: "cpuacct", 2: "unified"}
 THREADS: Final = {1: "tasks", 2: "cgroup.threads"}
 SWITCHES: Final = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
@@ -142,25 +143,37 @@ def is_disk(device: str) -> bool:
     return not device.startswith(LOOP) and not any((BLOCKS / device / "slaves").glob("*"))
 
 
+def read_stat(pid: int | str) -> tuple[str, list[str]] | None:
+    """Return a process's name and the fields of its ``stat`` from the third on; None if it ended.
+
+    proc_pid_stat(5): the name may hold anything, brackets too.
+    """
+    named, _, rest = (read_text(kernel.PROC / str(pid) / "stat") or "").rpartition(")")
+    return (named.partition("(")[2], rest.split()) if rest else None
+
+
+def started(pid: int | str) -> str | None:
+    """When a process started, in ticks: a pid is given again, the two are not. None: it ended."""
+    found = read_stat(pid)
+    return found[1][STARTED] if found else None
+
+
 def read_processes(folders: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Return the processes of a cgroup, by pid and start: a pid is given again, the two are not.
+    """Return the processes of a cgroup, by pid and start.
 
     Each has its ``name``, which it may choose; ``cpu_ns``, in ticks of the kernel's clock; and
     ``memory_anonymous_bytes``. One that has ended is none of them.
     """
     folder, found = Path(folders.get(ACCOUNT[cgroup_version()], NOWHERE)), {}
     for pid in (read_text(folder / "cgroup.procs") or "").split():
-        stat, statm = (read_text(kernel.PROC / pid / name) for name in ("stat", "statm"))
-        if not stat or not statm:
+        stat, statm = read_stat(pid), read_text(kernel.PROC / pid / "statm")
+        if stat is None or not statm:
             continue
-        # proc_pid_stat(5): the name may hold anything, brackets too; utime, stime and starttime
-        # are the 14th, 15th and 22nd field, and what follows the name begins with the third.
-        named, _, rest = stat.rpartition(")")
-        fields = rest.split()
+        name, fields = stat
         resident, shared = (int(pages) for pages in statm.split()[1:3])
-        found[f"{pid}.{fields[19]}"] = {
-            "name": named.partition("(")[2],
-            "cpu_ns": (int(fields[11]) + int(fields[12])) * 10**9 // TICKS,
+        found[f"{pid}.{fields[STARTED]}"] = {
+            "name": name,
+            "cpu_ns": (int(fields[USER]) + int(fields[SYSTEM])) * 10**9 // TICKS,
             "memory_anonymous_bytes": (resident - shared) * PAGE,
         }
     return found

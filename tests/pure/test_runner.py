@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -21,6 +22,7 @@ from collector.blockfile import read_lines
 from collector.campaign.errors import BlockFailed, NoRoom
 from collector.campaign.program import pack_runner
 from collector.campaign.remote import Remote
+from collector.runner import __main__ as runner
 from collector.runner import cgroup, counters, kernel, probe
 from collector.runner.__main__ import serve
 from collector.runner.link import Lapsed, Link
@@ -491,6 +493,29 @@ def test_processes_of_a_container_are_told_by_pid_and_start_and_may_have_any_nam
         "8.4711": {"name": "a) (b\nc", "cpu_ns": tick_ns, "memory_anonymous_bytes": 20 * page},
     }
     assert cgroup.read_processes({}) == {}
+
+
+def test_a_container_runs_while_its_first_process_is_the_one_that_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = subprocess.Popen(["sleep", "60"])
+    listed = [
+        {"id": "mine", "allocation": "a", "pid": os.getpid()},
+        {"id": "other", "allocation": "a", "pid": first.pid},
+        {"id": "none", "allocation": "a", "pid": 0},
+    ]
+    monkeypatch.setattr(runner, "_list_containers", lambda: [dict(one) for one in listed])
+    host = runner.Host(Mock(), tmp_path)
+    try:
+        host.containers({"allocations": ["a"]})
+        assert host.snapshot({})["running"] == ["mine", "other"]
+    finally:
+        first.kill()
+        first.wait()
+    assert host.snapshot({})["running"] == ["mine"]
+    again = (os.getpid(), "4711")  # another process, to which the number was given
+    monkeypatch.setattr(host, "_firsts", {"mine": again})
+    assert host.snapshot({})["running"] == []
 
 
 def test_a_machine_says_what_it_uses_itself(
