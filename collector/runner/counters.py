@@ -75,10 +75,12 @@ def read_host(kind: str) -> dict[str, int | None]:
     """Return what the host as a whole uses: what its containers use is a part of it.
 
     Memory by kind, as of a cgroup; bytes of its block devices; and ``links_bytes``, through its
-    ends of containers' networks. A machine that is no container has no cgroup that says this.
+    ends of containers' networks. Of a machine with a kernel of its own, an emulated host among
+    them, no cgroup says how much it uses.
     """
-    if kind == "virtual":
-        whole = {**read_memory(own_cgroup()), **read_io(own_cgroup())}
+    memory = read_memory(own_cgroup())
+    if kind == "virtual" and memory["memory_bytes"] is not None:
+        whole = {**memory, **read_io(own_cgroup())}
     else:
         whole = {**read_meminfo(), **read_disks()}
     return {**{name: whole[name] for name in OF_HOST}, "links_bytes": read_links()}

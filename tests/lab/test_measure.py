@@ -70,6 +70,39 @@ def test_rows_say_what_was_measured(lab: Lab) -> None:
     assert sum(one["count"] for one in histograms) > 0
 
 
+def parts_of_hosts(lab: Lab, campaign: str, host: str) -> list[dict]:  # type: ignore[type-arg]
+    """Check a host's figures against its containers', and theirs against their processes'."""
+    hosts = [one for one in rows(lab, "hosts", campaign) if one["host"] == host]
+    for whole in hosts:
+        parts = [one for one in rows(lab, "containers", campaign) if one["run"] == whole["run"]]
+        assert whole["complete"]
+        assert 0 < sum(one["memory_bytes"] for one in parts) < whole["memory_bytes"]
+        mine = [one for one in parts if one["measured"]]
+        for one in mine:
+            processes = json.loads(one["processes"]).values()
+            # A tick of the kernel's clock for each of them, and what the snapshots lie apart.
+            spent = sum(process["cpu_s"] for process in processes)
+            assert abs(spent - one["cpu_s"]) < 0.05 + 0.05 * one["cpu_s"]
+        networks = {one["network"]: one for one in parts if one["network"]}
+        sent = sum(one["received_bytes"] + one["sent_bytes"] for one in networks.values())
+        assert abs(whole["links_bytes"] - sent) < 10_000 + 0.01 * sent
+    return hosts
+
+
+def test_a_hosts_figures_are_those_of_its_containers_and_a_rest(lab: Lab) -> None:
+    (campaign, *_) = lab.campaigns("web")
+    assert len(parts_of_hosts(lab, campaign.name, "lab-2")) == 8
+    named = [
+        json.loads(one["processes"])
+        for one in rows(lab, "containers", campaign.name)
+        if one["measured"] and one["container"] == "proxy"
+    ]
+    assert {*named[0]} == {"nginx"}
+    assert named[0]["nginx"]["number"] == 2, "the master and its worker"
+    report = lab.state / "results" / "report" / "web" / "report.html"
+    assert "From process to host: who used what" in report.read_text()
+
+
 def test_combined_has_twice_the_means_read_back(lab: Lab) -> None:
     (campaign, *_) = lab.campaigns("web")
     deployments = header(campaign)["deployments"]

@@ -566,6 +566,10 @@ def test_a_virtual_host_is_what_its_own_cgroup_says(
     found = counters.read_host("virtual")
     assert (found["memory_bytes"], found["memory_anonymous_bytes"]) == (77, 66)
     assert (found["memory_kernel_bytes"], found["read_bytes"]) == (None, None)
+    (tmp_path / "memory.current").unlink()  # an emulated host's kernel is its own
+    (tmp_path / "meminfo").write_text("MemTotal: 10 kB\nMemFree: 3 kB\n")
+    monkeypatch.setattr(kernel, "PROC", tmp_path)
+    assert counters.read_host("virtual")["memory_bytes"] == 7 * 1024
     assert counters.lab_cpu_ns("virtual", {}) == 5000
 
 
