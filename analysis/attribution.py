@@ -4,7 +4,8 @@ Means over an arm's runs, so that a thing is the sum of its parts as far as thes
 ``hosts`` of the arm, the waiting arms beside it, and the rest (daemons, the kernel, page cache of
 nobody's container); the arm of its allocations, these of their containers, and those of their
 processes and what no process that is still there accounts for (one that has ended, a tick of the
-kernel's clock; of memory, what the cgroup counts otherwise).
+kernel's clock). Memory that processes share since a fork is in each of them, and once in their
+container, so what none accounts for may be below zero.
 
 CPU and bytes are a unit of work, memory is as it was after a run. Of a network the bytes are those
 that its namespace took in and sent out, which its tasks share: each namespace once. They pass the
