@@ -44,7 +44,7 @@ def names(site: Site) -> list[str]:
 
 def test_the_objects_and_their_order(state: Path) -> None:
     site = read(state)
-    parts, rest = names(site)[:5], names(site)[5:]
+    parts, rest = names(site)[:6], names(site)[6:]
     assert all(name.startswith("results/dataset/parts/") for name in parts)
     assert rest == [
         f"results/campaigns/{MADE.name}/plan.json", "aa.csv", "report.html",
