@@ -19,6 +19,7 @@ BLOCKS: Final = Path("/sys/dev/block")
 LOOP: Final = "7:"
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+DEAD: Final = ("Z", "X")
 USER, SYSTEM, STARTED = 11, 12, 19  # utime, stime, starttime: the 14th, 15th and 22nd of stat
 ACCOUNT: Final = {1: "cpuacct", 2: "unified"}
 THREADS: Final = {1: "tasks", 2: "cgroup.threads"}
@@ -153,9 +154,12 @@ def read_stat(pid: int | str) -> tuple[str, list[str]] | None:
 
 
 def started(pid: int | str) -> str | None:
-    """When a process started, in ticks: a pid is given again, the two are not. None: it ended."""
+    """When a process started, in ticks: a pid is given again, the two are not. None: it ended.
+
+    A dead one is listed until its parent has asked for its end, which may be a moment later.
+    """
     found = read_stat(pid)
-    return found[1][STARTED] if found else None
+    return found[1][STARTED] if found and found[1][0] not in DEAD else None
 
 
 def read_processes(folders: Mapping[str, str]) -> dict[str, dict[str, Any]]:

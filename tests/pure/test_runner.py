@@ -511,8 +511,10 @@ def test_a_container_runs_while_its_first_process_is_the_one_that_it_was(
         assert host.snapshot({})["running"] == ["mine", "other"]
     finally:
         first.kill()
+        os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)  # it is dead, and still listed
+        dead = host.snapshot({})["running"]
         first.wait()
-    assert host.snapshot({})["running"] == ["mine"]
+    assert dead == host.snapshot({})["running"] == ["mine"]
     again = (os.getpid(), "4711")  # another process, to which the number was given
     monkeypatch.setattr(host, "_firsts", {"mine": again})
     assert host.snapshot({})["running"] == []
