@@ -26,7 +26,8 @@ from analysis.noise import known_noise
 from analysis.peak import peaks
 from analysis.precision import precision
 from analysis.report import render
-from analysis.summary import Analysis, analyse
+from analysis.result import Analysis
+from analysis.summary import analyse
 from analysis.tables import replace_text, tables, write_csv
 from analysis.terminal import show
 from analysis.wording import answer

@@ -14,7 +14,8 @@ from analysis.claims import Claim
 from analysis.dataset import Dataset
 from analysis.errors import AnalysisError
 from analysis.replicate import Outcome, Size, replicate
-from analysis.summary import Analysis, analyse
+from analysis.result import Analysis
+from analysis.summary import analyse
 from analysis.tables import csv_text
 from analysis.verdict import Verdict
 

@@ -24,8 +24,8 @@ from analysis.hops import Hop
 from analysis.mesh import Added, Mesh
 from analysis.newer import Change
 from analysis.peers import Peers
+from analysis.result import Analysis
 from analysis.saturation import Grown, Knee
-from analysis.summary import Analysis
 from analysis.traces import Span, Trace
 from analysis.verdict import Verdict
 

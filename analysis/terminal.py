@@ -12,7 +12,7 @@ from rich.text import Text
 from analysis.change import listed, percent
 from analysis.contrast import Cell
 from analysis.metric import metric_of, metrics_in, metrics_of, primary_of
-from analysis.summary import Analysis
+from analysis.result import Analysis
 from analysis.verdict import Verdict
 from analysis.wording import (
     answer,

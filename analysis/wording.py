@@ -11,7 +11,7 @@ from analysis.change import listed, percent, span
 from analysis.contrast import by_number
 from analysis.failures import Failures
 from analysis.metric import OF_CELLS, Metric, metric_of, words_of
-from analysis.summary import Analysis
+from analysis.result import Analysis
 from analysis.verdict import Verdict
 
 

@@ -16,7 +16,7 @@ from analysis.images import Image
 from analysis.metric import Metric, answers_first, is_called
 from analysis.report.chart import BAND, Chart, height_of, inline, to_spec
 from analysis.report.judged import BREAK, LINE_PX
-from analysis.summary import Analysis
+from analysis.result import Analysis
 
 HOST: Final = "a host, 95 % interval"
 SUMMARY: Final = "summary, 95 % interval"

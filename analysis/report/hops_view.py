@@ -10,7 +10,7 @@ import altair as alt
 
 from analysis.hops import METRICS, WHOLE, Hop, Slope
 from analysis.report.chart import Chart, inline, to_spec
-from analysis.summary import Analysis
+from analysis.result import Analysis
 
 TIME, CPU = METRICS
 SERIALISATION: Final = "serialisation"

@@ -12,7 +12,7 @@ from analysis.change import percent
 from analysis.metric import Metric
 from analysis.noise import LEAST_MARGIN
 from analysis.report.chart import BAND, Chart, height_of, inline, to_spec
-from analysis.summary import TwinResult
+from analysis.result import TwinResult
 from analysis.verdict import Verdict
 from analysis.wording import direction
 

@@ -14,7 +14,7 @@ from analysis.contrast import Cell
 from analysis.cpu import APART, IDLE, LOAD_TASK, UNATTRIBUTED
 from analysis.metric import PRIMARY, primary_of, words_of
 from analysis.report.chart import Chart, height_of, in_cell, inline, to_spec
-from analysis.summary import Analysis
+from analysis.result import Analysis
 
 QUANTILE_MARKS: Final = (0.5, 0.9, 0.99, 0.999, 0.9999)
 

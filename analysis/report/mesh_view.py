@@ -11,7 +11,7 @@ from analysis.cpu import APPLICATION, CALLER, HOSTS, IDLE, UNATTRIBUTED
 from analysis.mesh import Added, Mesh
 from analysis.metric import words_of
 from analysis.report.chart import in_cell
-from analysis.summary import Analysis
+from analysis.result import Analysis
 
 _BEFORE: Final = (CALLER,)
 _AFTER: Final = (APPLICATION, UNATTRIBUTED, IDLE, HOSTS)

@@ -40,7 +40,7 @@ from analysis.report.across_view import page_views
 from analysis.report.chart import Chart, in_cell
 from analysis.report.mesh_view import mesh_cells
 from analysis.report.trace_view import traces
-from analysis.summary import Analysis
+from analysis.result import Analysis
 from analysis.tables import csv_text
 from analysis.verdict import Verdict
 

@@ -7,7 +7,7 @@ from typing import Final
 import altair as alt
 
 from analysis.report.chart import Chart, height_of, inline, to_spec
-from analysis.summary import Analysis
+from analysis.result import Analysis
 
 CAPTION: Final = (
     "Of the requests that kept their spans, the one whose time is in the middle. What of the "

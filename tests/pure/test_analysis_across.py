@@ -17,7 +17,8 @@ from analysis.across import Page
 from analysis.dataset import open_dataset
 from analysis.hosts import Comparison, Group
 from analysis.report import render
-from analysis.summary import Analysis, analyse
+from analysis.result import Analysis
+from analysis.summary import analyse
 from analysis.tables import csv_text, tables
 from analysis.terminal import show
 from analysis.wording import answer

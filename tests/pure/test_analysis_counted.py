@@ -10,7 +10,8 @@ from synthetic_dataset import Campaign, add_campaign
 
 from analysis.dataset import open_dataset
 from analysis.report import render
-from analysis.summary import Analysis, analyse
+from analysis.result import Analysis
+from analysis.summary import analyse
 from analysis.tables import tables
 
 TCP = {

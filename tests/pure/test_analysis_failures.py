@@ -12,7 +12,8 @@ from synthetic_dataset import Campaign, add_campaign
 
 from analysis.dataset import open_dataset
 from analysis.report import render
-from analysis.summary import Analysis, analyse
+from analysis.result import Analysis
+from analysis.summary import analyse
 from analysis.tables import tables
 from analysis.wording import answer
 

@@ -20,7 +20,8 @@ from analysis.mesh import Settings, references, setting_warnings
 from analysis.metric import metric_of, metrics_in, metrics_of, words_of
 from analysis.plan import Plan
 from analysis.report import measured, render
-from analysis.summary import Analysis, analyse
+from analysis.result import Analysis
+from analysis.summary import analyse
 from analysis.tables import csv_text, tables
 from analysis.terminal import show
 from analysis.wording import answer, findings, proof_line

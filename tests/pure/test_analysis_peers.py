@@ -13,7 +13,8 @@ from analysis.contrast import Cell
 from analysis.dataset import open_dataset
 from analysis.peers import BAND, Peers, compare_peers
 from analysis.report.page import render
-from analysis.summary import Analysis, analyse
+from analysis.result import Analysis
+from analysis.summary import analyse
 from analysis.tables import tables
 from analysis.verdict import Verdict
 

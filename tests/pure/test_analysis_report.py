@@ -20,7 +20,8 @@ from analysis.dataset import open_dataset
 from analysis.latency import quantile_curves
 from analysis.report import render
 from analysis.report.page import json_block
-from analysis.summary import Analysis, analyse, paths_of
+from analysis.result import Analysis
+from analysis.summary import analyse, paths_of
 from analysis.tables import csv_text, tables
 from analysis.terminal import show
 from analysis.wording import answer, gate_line

@@ -16,7 +16,8 @@ from analysis.__main__ import app
 from analysis.dataset import open_dataset
 from analysis.peak import peaks
 from analysis.precision import precision
-from analysis.summary import Analysis, analyse
+from analysis.result import Analysis
+from analysis.summary import analyse
 from analysis.wording import answer
 from collector.plan.findings import BadInputError
 from collector.plan.model import Load, Plan
