@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, NoReturn, Protocol
@@ -25,6 +25,7 @@ PREFIX: Final = 9  # len('{"hash":"')
 BODY: Final = PREFIX + 64 + 9  # ... + digest + len('","body":')
 LINE_LIMIT: Final = 64 * 1024 * 1024
 BLOB_LIMIT: Final = 1024 * 1024
+Loads = Callable[[bytes], Any]
 BLOCK_NAME: Final = re.compile(r"b(\d{4,9})-a([1-9]\d{0,5})\.jsonl")
 BLOB_NAME: Final = re.compile(r"b\d{4,9}-a[1-9]\d{0,5}\.([0-9a-f]{64})\.blob")
 
@@ -135,7 +136,13 @@ def _no_constant(name: str) -> NoReturn:
 _DECODER: Final = json.JSONDecoder(parse_constant=_no_constant)
 
 
-def _decode(path: Path, number: int, line: bytes, previous: str) -> tuple[str, dict[str, Any]]:
+def _loads(text: bytes) -> Any:
+    return _DECODER.decode(text.decode())
+
+
+def _decode(
+    path: Path, number: int, line: bytes, previous: str, loads: Loads
+) -> tuple[str, dict[str, Any]]:
     if len(line) > LINE_LIMIT:
         raise BlockFileError(path, number, f"line longer than {LINE_LIMIT} bytes")
     framed = line.startswith(b'{"hash":"') and line[PREFIX + 64 : BODY] == b'","body":'
@@ -146,7 +153,7 @@ def _decode(path: Path, number: int, line: bytes, previous: str) -> tuple[str, d
     if line[PREFIX : PREFIX + 64] != digest.encode():
         raise BlockFileError(path, number, "hash does not match: the line was changed")
     try:
-        body = _DECODER.decode(text.decode())
+        body = loads(text)
     except (ValueError, RecursionError) as error:
         raise BlockFileError(path, number, f"body is no JSON: {error}") from None
     if not isinstance(body, dict):
@@ -171,25 +178,28 @@ def read_header(path: Path) -> dict[str, Any]:
         line = stream.readline(LINE_LIMIT + 1)
     if not line:
         raise BlockFileError(path, 1, "empty file")
-    _, body = _decode(path, 1, line, "")
+    _, body = _decode(path, 1, line, "", _loads)
     _check_header(path, body)
     return body
 
 
-def read_lines(path: Path, whole: Digest | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_lines(
+    path: Path, whole: Digest | None = None, loads: Loads = _loads
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, body) of a sealed block file, checking the hash chain as it goes.
 
     ``whole``, where given, takes in every byte read, so that the hash of the file costs no second
-    read. Raises ``BlockFileError`` at the first line that is torn, too long, out of chain, no JSON
+    read. ``loads`` reads JSON and raises ``ValueError``: another library's, where there is one.
+    Raises ``BlockFileError`` at the first line that is torn, too long, out of chain, no JSON
     object, of another schema, or not where it belongs (header first, seal last, the seal's count
     of runs). Memory is bounded by one line.
     """
     with path.open("rb") as stream:
-        yield from _read_stream(path, stream, whole)
+        yield from _read_stream(path, stream, whole, loads)
 
 
 def _read_stream(
-    path: Path, stream: BinaryIO, whole: Digest | None
+    path: Path, stream: BinaryIO, whole: Digest | None, loads: Loads
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     previous = ""
     runs = 0
@@ -199,7 +209,7 @@ def _read_stream(
         number += 1
         if kind == "seal":
             raise BlockFileError(path, number, "data after the seal")
-        previous, body = _decode(path, number, line, previous)
+        previous, body = _decode(path, number, line, previous, loads)
         if whole is not None:
             whole.update(line)
         kind = body.get("type")

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from collector.blockfile import BlockFileError, read_lines
 from collector.dataset.bindings import binding_rows
 from collector.dataset.counters import Observed, observe
@@ -109,7 +111,7 @@ def read_block(path: Path, planned: Planned, tools: Mapping[str, LoadTool] = TOO
     docs/contracts.md says, a header of another campaign, or runs that are not the planned slots.
     """
     whole_file = _Counting()
-    lines = read_lines(path, whole_file)
+    lines = read_lines(path, whole_file, orjson.loads)
     number = 1
     try:
         number, body = next(lines)

@@ -6,6 +6,7 @@ import hashlib
 import pickle
 from pathlib import Path
 
+import orjson
 import pytest
 
 from collector import blockfile
@@ -113,6 +114,15 @@ def test_refused(
         list(read_lines(path))
     assert (caught.value.line, caught.value.path) == (line, str(path))
     assert caught.value.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"type":"run","x":NaN}', b'{"type":"run",}', b'{"type":"run","x":"\xff"}', b"[" * 100_000],
+)
+def test_another_library_refuses_the_same(tmp_path: Path, body: bytes) -> None:
+    with pytest.raises(BlockFileError, match=":2: body is no JSON"):
+        list(read_lines(raw(tmp_path, HEADER, body), loads=orjson.loads))
 
 
 def test_long_line_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
