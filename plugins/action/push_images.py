@@ -63,7 +63,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             registry = Registry(address, Path(arguments["secrets"]), bool(arguments["packed"]))
             digests = {name: registry.digest(name, tag) for name, tag in tags.items()}
-        except (OSError, AnsibleActionFail):
+        except (OSError, KeyError, AnsibleActionFail):
             if not self._task.check_mode:  # of a lab that is not there yet nothing is pushed
                 raise
         missing = sorted(name for name, digest in digests.items() if digest is None)
@@ -131,16 +131,11 @@ class Registry:
                 self._copy(reference, name)
         tag = tag_of(of_arch)
         if len(of_arch) > 1:
-            self._put(
-                name,
-                tag,
-                *index_of(
-                    {
-                        arch: self._manifest(name, tag_of({"": reference}))[0]
-                        for arch, reference in sorted(of_arch.items())
-                    }
-                ),
-            )
+            manifests = {
+                arch: self._manifest(name, tag_of({"": reference}))[0]
+                for arch, reference in sorted(of_arch.items())
+            }
+            self._put(name, tag, *index_of(manifests))
         described, content = self._manifest(name, tag)
         for one in also:
             self._put(name, one, described["Content-Type"], content)
