@@ -285,7 +285,8 @@ def test_what_a_service_does_is_in_its_own_span(
     assert [one["kind"] for one in (serving, asking, answered)] == ["server", "client", "server"]
     assert serving["parent"] is None
     took = int(answered["end_ns"]) - int(answered["start_ns"])
-    # uvloop's timers count whole milliseconds, so one may ring up to one early.
+    # uvloop counts whole milliseconds: where something else wakes it meanwhile, a timer may ring
+    # up to one early.
     assert took > (float(within.get("DELAY_MS", "0")) - 1) * 1e6
     assert int(asking["end_ns"]) - int(asking["start_ns"]) >= took
 
